@@ -1,0 +1,355 @@
+"""The command line: every stage by its name, for one's own files and for the rules of the workflow alike.
+
+This module only hands values on. It imports a stage when its command runs, so that `kinemacolor --help` is quick.
+With `--params` a command takes all its values from that slice, as the rules do; without, from its own options and the
+defaults of params.py. Errors that a user can mend are one sentence on standard error and exit status 2.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kinemacolor import __version__
+from kinemacolor import params as settings
+from kinemacolor.errors import UserError
+from kinemacolor.files import checked_name, read_json
+
+app = typer.Typer(
+    name="kinemacolor",
+    help="Colour one film or one game with networks trained on that title.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Slice = Annotated[
+    Path | None, typer.Option("--params", help="A stage's values as JSON; the rules pass .params/<stage>-<key>.json.")
+]
+Out = Annotated[Path, typer.Option("--out", help="What to write. It appears when it is complete.")]
+Sync = Annotated[Path | None, typer.Option("--sync", help="Folder that `sync` wrote; for a film pair.")]
+
+
+def main() -> None:
+    """Run the command; exit status 2 for what the user can mend, 1 for the rest."""
+    try:
+        app(standalone_mode=True)
+    except (UserError, settings.ParamsError) as error:
+        print(f"kinemacolor: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _values(slice_file: Path | None, model: type[settings.Section], given: dict[str, Any]) -> Any:
+    """A stage's section, from its slice or from what was given on the command line."""
+    if slice_file is not None:
+        return settings.section(model, read_json(slice_file, "run snakemake, which writes it"), str(slice_file))
+    return settings.section(model, {key: value for key, value in given.items() if value is not None}, "The options")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"kinemacolor {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    pass
+
+
+# -------------------------------------------------------------------------------------------------- stages
+
+
+@app.command()
+def download(
+    source: Annotated[str, typer.Argument(help="Name of the source in --params; by hand, an address or a file.")],
+    out: Out,
+    params: Slice = None,
+    licence: Annotated[str, typer.Option(help="Licence of the material.")] = "not stated",
+    credit: Annotated[str, typer.Option(help="Whom to credit.")] = "not stated",
+) -> None:
+    """Fetch a source: by yt-dlp, from a file, from a Python package, or by playing a game."""
+    from pydantic import TypeAdapter
+
+    from kinemacolor.stages import download as stage
+
+    if params is not None:
+        name = checked_name(source, "source")
+        chosen = TypeAdapter(settings.AnySource).validate_python(read_json(params, "run snakemake, which writes it"))
+    else:
+        name = "by_hand"
+        origin = {"url": source} if "://" in source else {"path": source}
+        chosen = _values(None, settings.VideoSource, {"kind": "video", "licence": licence, "credit": credit} | origin)
+    stage.download(chosen, out=out, cache=Path(".cache/download") / name, name=name)
+
+
+@app.command()
+def sync(
+    grey: Annotated[Path, typer.Argument(help="The grey print, or the folder of a downloaded film pair, which holds both.")],
+    out: Out,
+    colour: Annotated[Path | None, typer.Argument(help="The colour print.")] = None,
+    params: Slice = None,
+    max_offset: Annotated[float | None, typer.Option(help="Seconds by which one intro may be longer.")] = None,
+    offset: Annotated[int | None, typer.Option(help="Grey frame minus colour frame, if it is known.")] = None,
+) -> None:
+    """Find which frame of one print is which of the other, and what both show."""
+    from kinemacolor.media.sources import read_source
+    from kinemacolor.stages import sync as stage
+
+    values = _values(params, settings.SyncParams, {"max_offset": max_offset, "offset": offset})
+    if colour is None:
+        source = read_source(grey)
+        grey, colour = source.print("grey").path, source.print("colour").path
+    stage.print_result(stage.sync(grey, colour, params=values, out=out))
+
+
+@app.command()
+def frames(
+    video: Annotated[Path, typer.Argument(help="A video, or the folder of a downloaded source.")],
+    out: Out,
+    params: Slice = None,
+    source: Annotated[str, typer.Option(help="Name written into every row.")] = "video",
+    sync: Sync = None,
+    every: Annotated[int | None, typer.Option(help="One frame of this many.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of the square frames in pixels.")] = None,
+) -> None:
+    """Extract exact frames into shards with an index."""
+    from kinemacolor.media.sources import read_source
+    from kinemacolor.stages import frames as stage
+
+    values = _values(params, settings.FramesParams, {"every": every, "size": size})
+    name = checked_name(source, "source")
+    if not video.is_dir():
+        table = stage.frames(video, source=name, params=values, out=out)
+    else:
+        record = read_source(video)
+        if record.kind != "film_pair":
+            table = stage.frames(
+                record.print("video").path, source=name, params=values, out=out, allow_truncated=record.allow_truncated
+            )
+        elif sync is None:
+            raise UserError(f"{video} is a film pair: run `kinemacolor sync {video} --out DIR` and pass --sync DIR.")
+        else:
+            prints = stage.Prints(record.print("grey").path, record.print("colour").path, sync)
+            table = stage.frames_of_pair(prints, source=name, params=values, out=out)
+    print(f"{out}: {len(table)} frames", file=sys.stderr)
+
+
+@app.command()
+def split(
+    frames: Annotated[list[Path], typer.Argument(help="Folders that `frames` wrote.")],
+    out: Out,
+    params: Annotated[Path, typer.Option("--params", help="The split's values as JSON.")],
+) -> None:
+    """Say train, val or test for every frame."""
+    from pydantic import TypeAdapter
+
+    from kinemacolor.stages import split as stage
+
+    values = TypeAdapter(settings.AnySplit).validate_python(read_json(params, "run snakemake, which writes it"))
+    table = stage.split(frames, params=values, out=out)
+    print(f"{out}: {table['split'].value_counts().to_dict()}", file=sys.stderr)
+
+
+@app.command("filter")
+def filter_(
+    frames: Annotated[list[Path], typer.Argument(help="Folders that `frames` wrote.")],
+    split: Annotated[Path, typer.Option(help="File that `split` wrote.")],
+    out: Out,
+    params: Slice = None,
+    grey: Annotated[float | None, typer.Option(help="Mean chroma under which a frame is grey.")] = None,
+    black: Annotated[float | None, typer.Option(help="Mean lightness under which a frame is black.")] = None,
+) -> None:
+    """Mark the frames that teach no colour, and why."""
+    from kinemacolor.stages import filter as stage
+
+    values = _values(params, settings.FilterParams, {"grey": grey, "black": black})
+    table = stage.filter_frames(frames, split=split, params=values, out=out)
+    print(
+        f"{out}: {int(table['keep'].sum())} of {len(table)} frames kept; {table.loc[~table['keep'], 'reason'].value_counts().to_dict()}",
+        file=sys.stderr,
+    )
+
+
+@app.command()
+def train(
+    frames: Annotated[list[Path], typer.Argument(help="Folders that `frames` wrote.")],
+    filter_table: Annotated[Path, typer.Option("--filter", help="File that `filter` wrote.")],
+    out: Out,
+    params: Annotated[Path, typer.Option("--params", help="The model's values as JSON: {model: ..., augment: ...}.")],
+    dataset: Annotated[str, typer.Option(help="Name of the dataset.")] = "dataset",
+    name: Annotated[str, typer.Option(help="Name of the model.")] = "model",
+) -> None:
+    """Train one network; goes on where a killed training stopped."""
+    from kinemacolor.stages import train as stage
+
+    values = read_json(params, "run snakemake, which writes it")
+    stage.train(
+        frames,
+        filter_table=filter_table,
+        name=checked_name(name, "model"),
+        dataset=checked_name(dataset, "dataset"),
+        model=settings.section(settings.Model, values.get("model"), f"{params}: model"),
+        augment=settings.section(settings.AugmentParams, values.get("augment", {}), f"{params}: augment"),
+        out=out,
+        checkpoints=Path(".checkpoints") / f"{dataset}-{name}",
+    )
+
+
+@app.command()
+def evaluate(
+    predicted: Annotated[Path, typer.Argument(help="A model's folder; by hand, a coloured video or a folder of pictures.")],
+    truth: Annotated[list[Path], typer.Argument(help="Folders that `frames` wrote; by hand, the true video or folder.")],
+    filter_table: Annotated[Path | None, typer.Option("--filter", help="File that `filter` wrote.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for figures and sheets.")] = None,
+    params: Slice = None,
+    size: Annotated[
+        str | None, typer.Option(help="HEIGHTxWIDTH at which two videos or folders are compared; their own if not given.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Measure a model on its dataset, or any two videos or folders of pictures against each other."""
+    from kinemacolor.stages import evaluate as stage
+
+    if (predicted / "meta.json").is_file() and filter_table is not None and out is not None:
+        values = _values(params, settings.EvaluateParams, {})
+        figures = stage.evaluate_model(predicted, truth, filter_table, params=values, out=out)
+    elif len(truth) == 1 and filter_table is None:
+        figures = stage.evaluate_files(predicted, truth[0], size=_height_width(size))
+    else:
+        raise UserError(
+            "evaluate takes a model with --filter and --out, or two videos or folders: see `kinemacolor evaluate --help`."
+        )
+    if as_json or out is None:
+        print(json.dumps(figures, indent=2, sort_keys=True))
+
+
+@app.command()
+def render(
+    model: Annotated[Path, typer.Argument(help="A model's folder.")],
+    video: Annotated[Path, typer.Argument(help="A video, or the folder of a downloaded source.")],
+    out: Out,
+    params: Slice = None,
+    sync: Sync = None,
+    start: Annotated[float | None, typer.Option(help="Seconds into the film.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Length of the stretch.")] = None,
+) -> None:
+    """Make a side-by-side video with sound: grey, the model, truth."""
+    _render([model], video, out, params, sync, start, seconds)
+
+
+@app.command()
+def compare(
+    video: Annotated[Path, typer.Argument(help="A video, or the folder of a downloaded source.")],
+    models: Annotated[list[Path], typer.Argument(help="Models' folders.")],
+    out: Out,
+    params: Slice = None,
+    sync: Sync = None,
+    start: Annotated[float | None, typer.Option(help="Seconds into the film.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Length of the stretch.")] = None,
+) -> None:
+    """Make one video of all models: grey, each model, truth."""
+    _render(models, video, out, params, sync, start, seconds)
+
+
+def _render(
+    models: list[Path], video: Path, out: Path, params: Path | None, sync: Path | None, start: float | None, seconds: float | None
+) -> None:
+    from kinemacolor.stages import compare, render
+
+    values = _values(params, settings.RenderParams, {"start": start, "seconds": seconds})
+    if len(models) == 1:
+        render.render_model(models[0], video, params=values, sync=sync, out=out)
+    else:
+        compare.compare_models(models, video, params=values, sync=sync, out=out)
+
+
+@app.command()
+def report(
+    params: Annotated[Path, typer.Option("--params", help="Which experiments, as JSON.")],
+    out: Out = Path("reports/index.html"),
+    data: Annotated[Path, typer.Option(help="Folder of the artefacts.")] = Path("data"),
+    reports: Annotated[Path, typer.Option(help="Folder of the figures.")] = Path("reports"),
+) -> None:
+    """Write the page that compares the models."""
+    from kinemacolor.stages import report as stage
+
+    experiments = read_json(params, "run snakemake, which writes it")["experiments"]
+    stage.report(experiments, data=data, reports=reports, out=out)
+
+
+# ------------------------------------------------------------------------------------------------ about it
+
+
+@app.command()
+def models(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False) -> None:
+    """List the network families: parameters, input and output, where they come from."""
+    from kinemacolor import models as registry
+
+    rows = []
+    for name in sorted(registry.MODULES):
+        family = registry.family(name)
+        network = family.build()
+        counts = [(parameter.numel(), parameter.requires_grad) for parameter in network.parameters()]
+        rows.append(
+            {
+                "name": name,
+                "family": registry.MODULES[name],
+                "parameters": sum(number for number, _ in counts),
+                "trainable": sum(number for number, trains in counts if trains),
+                "input": family.coding.name.split(" -> ")[0],
+                "output": family.coding.name.split(" -> ")[1],
+                "multiple": family.multiple,
+                "source": family.source,
+            }
+        )
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*rows[0])
+    for row in rows:
+        table.add_row(*(f"{value:,}" if isinstance(value, int) else value for value in row.values()))
+    Console().print(table)
+
+
+@app.command()
+def schema(out: Out = Path("workflow/params.schema.json")) -> None:
+    """Write the JSON schema of params.yaml, for editors."""
+    from kinemacolor.files import write_json
+
+    write_json(out, settings.schema())
+
+
+@app.command()
+def dag(
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit with 2 if dvc.yaml is out of date.")] = False,
+) -> None:
+    """Bring dvc.yaml up to date with params.yaml and the workflow's rules."""
+    from kinemacolor import dag as workflow
+
+    if workflow.update_dvc_yaml(write=not check):
+        if check:
+            raise UserError("dvc.yaml does not say what params.yaml and the rules say: run `kinemacolor dag`.")
+        print("dvc.yaml brought up to date.", file=sys.stderr)
+
+
+def _height_width(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    height, _, width = text.partition("x")
+    if not (height.isdigit() and width.isdigit()):
+        raise UserError(f"--size {text!r} is no HEIGHTxWIDTH: write it as 360x640.")
+    return int(height), int(width)
+
+
+if __name__ == "__main__":
+    main()

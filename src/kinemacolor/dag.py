@@ -1,0 +1,265 @@
+"""What Snakemake and DVC must agree on: parameter slices, import closures, and the dvc.yaml made from them.
+
+The Snakefile is the one description of the stages. dvc.yaml is written from what Snakemake itself says about its jobs,
+so that the two cannot differ; a hash of the DAG's shape in its head line tells when it is out of date.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import functools
+import hashlib
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kinemacolor import models, params
+from kinemacolor.errors import UserError
+from kinemacolor.files import atomic_file, canonical_json
+
+PACKAGE = "kinemacolor"
+SLICES = Path(".params")
+DVC_YAML = Path("dvc.yaml")
+_SHAPE = "# shape: "
+_HEAD = """\
+# Written by `kinemacolor dag` from the Snakefile and params.yaml; a full `snakemake all` does it by itself.
+# Every stage runs its Snakemake rule alone; the comment in each command is what that rule runs.
+"""
+
+
+# ------------------------------------------------------------------------------------------------- slices
+
+
+def write_slices(values: Mapping[str, Any], folder: Path = SLICES) -> None:
+    """Write each slice as canonical JSON, only where the content differs, and remove slices of nothing.
+
+    File times change with content alone, because Snakemake reads them.
+    """
+    folder.mkdir(exist_ok=True)
+    for name, value in values.items():
+        text = canonical_json(value)
+        path = folder / f"{name}.json"
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            with atomic_file(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+    for stale in folder.glob("*.json"):
+        if stale.stem not in values:
+            stale.unlink()
+
+
+# ----------------------------------------------------------------------------------------------- closures
+
+
+@functools.cache
+def _imports(path: Path) -> frozenset[str]:
+    """Names of our modules that a file imports anywhere but under `if TYPE_CHECKING`."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module)
+            # `from package import module` imports a module; `from module import name` does not.
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(tree)
+    return frozenset(name for name in found if name.split(".")[0] == PACKAGE)
+
+
+def _file(module: str) -> Path | None:
+    """Source file of one of our modules; None if there is no such module."""
+    base = Path(__file__).parent.joinpath(*module.split(".")[1:])
+    for path in (base / "__init__.py", base.with_suffix(".py")):
+        if path.is_file():
+            return path
+    return None
+
+
+def closure(module: str, families: Iterable[str] = ()) -> list[Path]:
+    """Source files that a module needs, itself and everything of ours that it imports, relative to the repository.
+
+    Args:
+        module: such as `kinemacolor.stages.train`.
+        families: network families that it will load by name, which no import statement shows.
+    """
+    waiting = [module, *map(models.module_of, families)]
+    seen: dict[str, Path] = {}
+    while waiting:
+        name = waiting.pop()
+        path = _file(name)
+        if name in seen or path is None:
+            continue
+        seen[name] = path
+        waiting += _imports(path)
+        if "." in name:
+            waiting.append(name.rpartition(".")[0])  # importing a.b runs a/__init__.py first
+    data = [file for path in seen.values() if path.name == "page.py" for file in path.parent.glob("*.html")]
+    return sorted(_relative(path) for path in {*seen.values(), *data})
+
+
+def _relative(path: Path) -> Path:
+    """Relative to the working directory where the package lies below it, as it does in a clone."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+# --------------------------------------------------------------------------------------------------- shape
+
+
+def param_keys(document: Mapping[str, Any], slice_name: str) -> list[str]:
+    """Keys of params.yaml that decide a slice, for DVC; only keys that stand in the document."""
+    stage, _, key = slice_name.partition("-")
+    dataset, _, model = key.partition("-")
+    match stage:
+        case "download":
+            wanted = [f"sources.{key}.{name}" for name in document["sources"][key] if name != "sync"]
+        case "sync":
+            wanted = [f"sources.{key}.sync"]
+        case "split":
+            wanted = [f"datasets.{key}.sources", f"datasets.{key}.split"]
+        case "train":
+            wanted = [f"models.{model}", f"datasets.{dataset}.augment"]
+        case "report":
+            wanted = ["experiments"]
+        case _:
+            wanted = [f"datasets.{key}.{stage}"]
+    return [name for name in wanted if _stands(document, name.split("."))]
+
+
+def _stands(document: Any, path: list[str]) -> bool:
+    for key in path:
+        if not isinstance(document, Mapping) or key not in document:
+            return False
+        document = document[key]
+    return True
+
+
+def shape(document: Mapping[str, Any], slice_names: Iterable[str], closures: Mapping[str, list[Path]]) -> str:
+    """Hash of all that dvc.yaml is made from, except values: which stages, which keys, which code, which rules."""
+    rules = [Path("Snakefile"), *sorted(Path("workflow/rules").glob("*.smk"))]
+    content = {
+        "keys": {name: param_keys(document, name) for name in slice_names},
+        "sources": {name: document["datasets"][name]["sources"] for name in document["experiments"]},
+        "experiments": document["experiments"],
+        "code": {name: [str(path) for path in paths] for name, paths in closures.items()},
+        "rules": {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in rules if path.is_file()},
+    }
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+
+
+def recorded_shape(path: Path = DVC_YAML) -> str | None:
+    """The shape that dvc.yaml was made from."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return next((line.removeprefix(_SHAPE) for line in lines if line.startswith(_SHAPE)), None)
+
+
+def closures_of(chosen: params.Params) -> dict[str, list[Path]]:
+    """Import closure of every stage that the experiments need, by stage or by stage and model family."""
+    stages = ("download", "sync", "frames", "split", "filter", "report")
+    found = {stage: closure(f"{PACKAGE}.stages.{stage}") for stage in stages}
+    for dataset, names in chosen.experiments.items():
+        families = [chosen.models[name].family for name in names]
+        found[f"compare-{dataset}"] = closure(f"{PACKAGE}.stages.compare", families)
+        for family in families:
+            for stage in ("train", "evaluate", "render"):
+                found[f"{stage}-{family}"] = closure(f"{PACKAGE}.stages.{stage}", [family])
+    return found
+
+
+def refuse_stale_dvc_yaml(document: Mapping[str, Any], chosen: params.Params, params_file: Path) -> None:
+    """Under `dvc repro`, stop if dvc.yaml describes another DAG than the Snakefile does.
+
+    Raises:
+        UserError: it does.
+    """
+    if "DVC_STAGE" in os.environ and shape(document, params.slices(chosen), closures_of(chosen)) != recorded_shape():
+        raise UserError(f"dvc.yaml is older than {params_file} or the rules: run `kinemacolor dag`, then `dvc repro` again.")
+
+
+# ------------------------------------------------------------------------------------------------ dvc.yaml
+
+
+def update_dvc_yaml(*, write: bool = True) -> bool:
+    """Make dvc.yaml say what the Snakefile says; True if it did not.
+
+    Raises:
+        UserError: Snakemake cannot build the DAG; says why.
+    """
+    text = dvc_yaml()
+    if DVC_YAML.is_file() and DVC_YAML.read_text(encoding="utf-8") == text:
+        return False
+    if write:
+        with atomic_file(DVC_YAML) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return True
+
+
+def dvc_yaml() -> str:
+    """The text of dvc.yaml: one stage for every job of the Snakefile's `all`, but for `record` and `all` themselves."""
+    document = params.read_document("params.yaml")
+    chosen = params.check(document)
+    stages: dict[str, Any] = {}
+    metrics, plots = [], []
+    for job in _jobs():
+        name = job["slice"]
+        outs: list[Any] = []
+        for out in job["outputs"]:
+            outs.append({out: {"cache": False}} if out.startswith("reports/") else out)
+            if job["rule"] == "evaluate":
+                metrics.append(f"{out}/metrics.json")
+            if job["rule"] == "train":
+                plots.append({f"{out}/curves.json": {"x": "epoch", "y": ["train_loss", "val_loss"]}})
+        stage = {
+            "cmd": f"snakemake --cores 1 --quiet rules progress --allowed-rules {job['rule']} --force {job['outputs'][0]}  # {job['shell']}",
+            "deps": job["deps"],
+            "params": param_keys(document, name)
+            if job["rule"] != "compare"
+            else [*param_keys(document, f"render-{job['key']}"), f"experiments.{job['key']}"],
+            "outs": outs,
+        }
+        stages[f"{job['rule']}-{job['key']}" if job["key"] else job["rule"]] = {
+            key: value for key, value in stage.items() if value
+        }
+    body = yaml.safe_dump(
+        {"stages": dict(sorted(stages.items())), "metrics": sorted(metrics), "plots": plots}, sort_keys=False, width=1000
+    )
+    return f"{_HEAD}{_SHAPE}{shape(document, params.slices(chosen), closures_of(chosen))}\n{body}"
+
+
+def _jobs() -> list[dict[str, Any]]:
+    """The jobs of `all` as Snakemake tells them: rule, key, slice, inputs, outputs and shell command."""
+    command = [sys.executable, "-m", "snakemake", "all", "--cores", "1", "--detailed-summary", "--nolock"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={key: value for key, value in os.environ.items() if key != "DVC_STAGE"}
+    )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise UserError(f"Snakemake cannot build the DAG: {reason}")
+    jobs: dict[str, dict[str, Any]] = {}
+    for row in csv.DictReader(io.StringIO(done.stdout), delimiter="\t", quoting=csv.QUOTE_NONE):
+        if row["rule"] in ("record", "all", "-", ""):
+            continue
+        inputs = row["input-file(s)"].split(",")
+        slices = [Path(path).stem for path in inputs if Path(path).parent == SLICES]
+        job = jobs.setdefault(row["shellcmd"], {"rule": row["rule"], "outputs": [], "slice": slices[0], "shell": row["shellcmd"]})
+        job["outputs"].append(row["output_file"])
+        job["deps"] = sorted(path for path in inputs if Path(path).parent != SLICES)
+    for job in jobs.values():
+        out = Path(job["outputs"][0])
+        # The key stands in the path: data/raw/<source>, data/frames/<dataset>/<source>, reports/<dataset>/<model>.
+        parts = out.with_suffix("").parts
+        job["key"] = "" if job["rule"] == "report" else "-".join(parts[1:] if parts[0] == "reports" else parts[2:])
+        job["outputs"].sort()
+    return list(jobs.values())

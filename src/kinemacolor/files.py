@@ -1,0 +1,120 @@
+"""Files that are either whole or absent: temporary names, hashes, canonical JSON.
+
+Every stage writes through `atomic_file` or `atomic_folder`: the work goes to a temporary name beside the target and is
+renamed when complete, so that no half-written artefact is ever taken for a whole one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kinemacolor.errors import UserError, full_disk
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
+
+
+def checked_name(name: str, what: str = "name") -> str:
+    """Return `name` if it may become part of a path: lower-case letters, digits and underscores.
+
+    Raises:
+        UserError: for anything else, so that no path is ever built from an unchecked name.
+    """
+    if not _NAME.fullmatch(name):
+        raise UserError(f"The {what} {name!r} may hold only a-z, 0-9 and _, and starts with a letter or digit: rename it.")
+    return name
+
+
+@contextlib.contextmanager
+def atomic_file(target: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `target` with the same suffix; rename it to `target` when the block ends well.
+
+    On any error the temporary file is removed and `target` stays as it was. A full disk becomes a `UserError`.
+    """
+    target = Path(target)
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
+    with _whole_or_absent(target, temporary):
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, target)
+
+
+@contextlib.contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Yield a new temporary folder beside `target`; it takes `target`'s place when the block ends well."""
+    target = Path(target)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    with _whole_or_absent(target, temporary):
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                _sync(file)
+        # An existing target moves aside first: a rename onto a folder that is not empty fails.
+        old = target.with_name(f".{target.name}.{os.getpid()}.old")
+        if target.exists():
+            os.replace(target, old)
+        os.replace(temporary, target)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _whole_or_absent(target: Path, temporary: Path) -> Iterator[None]:
+    """Make room for `temporary`, remove it on any error, and turn a full disk into a sentence."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException as error:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise full_disk(target) from error
+        raise
+
+
+def _sync(file: Path) -> None:
+    """Force a finished file to the disk, so that a rename never outlives its content in a power cut."""
+    with open(file, "rb") as handle:
+        os.fsync(handle.fileno())
+
+
+def canonical_json(value: Any) -> str:
+    """JSON text with sorted keys and a final newline: equal values give equal bytes."""
+    return json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
+
+
+def write_json(target: Path, value: Any) -> None:
+    """Write `value` as canonical JSON, atomically."""
+    with atomic_file(target) as temporary:
+        temporary.write_text(canonical_json(value), encoding="utf-8")
+
+
+def read_json(path: Path, remedy: str = "run the stage that writes it") -> Any:
+    """Read a JSON artefact.
+
+    Raises:
+        UserError: the file is missing or is no JSON; the sentence ends with `remedy`.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: {remedy}.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise UserError(f"{path} is no valid JSON: remove it and {remedy}.") from None
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file as 64 hexadecimal digits, read in blocks."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,0 +1,73 @@
+"""The networks, one module a family of papers or projects, and the table that finds them by name.
+
+A family's module is imported only when it is asked for, so that editing one network re-trains that network alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kinemacolor.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from kinemacolor.models.coding import Coding
+
+MODULES: Mapping[str, str] = {
+    "naive": "film",
+    "film_unet": "film",
+    "lab_unet": "lab_unet",
+    "alpha": "wallner",
+    "beta": "wallner",
+}
+"""Family -> module below kinemacolor.models."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A way to build a network.
+
+    Attributes:
+        build: makes the network; keyword arguments are the options of params.yaml.
+        coding: its colour coding.
+        multiple: height and width must be a multiple of this many pixels; `colorize` pads.
+        source: paper, project, or 'ours'.
+    """
+
+    build: Callable[..., nn.Module]
+    coding: Coding
+    multiple: int
+    source: str
+
+
+def module_of(family: str) -> str:
+    """Name of the module that holds `family`.
+
+    Raises:
+        UserError: unknown family; names those there are.
+    """
+    if family not in MODULES:
+        raise UserError(f"models: the family {family!r} is unknown: choose one of {', '.join(sorted(MODULES))}.")
+    return f"kinemacolor.models.{MODULES[family]}"
+
+
+def family(name: str) -> Family:
+    """The family called `name`; errors as `module_of`."""
+    return importlib.import_module(module_of(name)).FAMILIES[name]
+
+
+def build(name: str, options: Mapping[str, Any]) -> nn.Module:
+    """Build a network of family `name`.
+
+    Raises:
+        UserError: unknown family, or an option that the family does not take.
+    """
+    found = family(name)
+    try:
+        return found.build(**options)
+    except TypeError as error:
+        raise UserError(f"models: the family {name!r} does not take these options ({error}): correct `options`.") from None

@@ -1,0 +1,1 @@
+"""Training: the Lightning module, the losses, and what makes a killed run end as an unbroken one would."""

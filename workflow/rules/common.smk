@@ -1,0 +1,73 @@
+# Configuration and the helpers that rules use. Nothing here runs a stage.
+import shutil
+from pathlib import Path
+
+from kinemacolor import dag, params
+from kinemacolor.errors import UserError
+
+PARAMS_FILE = Path(config.get("params", "params.yaml"))
+try:
+    DOCUMENT = params.read_document(PARAMS_FILE)
+    PARAMS = params.check(DOCUMENT, str(PARAMS_FILE))
+    dag.refuse_stale_dvc_yaml(DOCUMENT, PARAMS, PARAMS_FILE)
+except (params.ParamsError, UserError) as error:
+    # One sentence instead of a traceback; WorkflowError is what Snakemake prints plainly.
+    raise WorkflowError(str(error)) from None
+
+dag.write_slices(params.slices(PARAMS))
+CODE = {stage: [str(path) for path in paths] for stage, paths in dag.closures_of(PARAMS).items()}
+
+EXPERIMENTS = PARAMS.experiments
+SOURCES = sorted({source for dataset in EXPERIMENTS for source in PARAMS.datasets[dataset].sources})
+PAIRS = [source for source in SOURCES if PARAMS.sources[source].kind == "film_pair"]
+MODELS = sorted({model for models in EXPERIMENTS.values() for model in models})
+RECORD = ".snakemake/kinemacolor-recorded"
+
+# One GPU job at a time unless `--resources gpu=N` says otherwise; without a GPU trainings share the cores.
+workflow.global_resources.setdefault("gpu", 1)
+GPU = 1 if shutil.which("nvidia-smi") else 0
+
+
+# Names come from params.yaml, so a typo in a target can never match.
+wildcard_constraints:
+    dataset="|".join(EXPERIMENTS) or "none",
+    source="|".join(SOURCES) or "none",
+    model="|".join(MODELS) or "none",
+
+
+def frames_of(wildcards):
+    """Frame folders of a dataset, in its own order of sources."""
+    return [f"data/frames/{wildcards.dataset}/{source}" for source in PARAMS.datasets[wildcards.dataset].sources]
+
+
+def synced(source):
+    """Folder with the alignment of a film pair; nothing for other sources."""
+    return [f"data/sync/{source}"] if source in PAIRS else []
+
+
+def rendered_source(wildcards):
+    """The source that a dataset's videos show."""
+    dataset = PARAMS.datasets[wildcards.dataset]
+    return dataset.render.source or dataset.sources[0]
+
+
+def code_of(stage):
+    """Input function: the source files that a stage of one model runs."""
+    return lambda wildcards: CODE[f"{stage}-{PARAMS.models[wildcards.model].family}"]
+
+
+def experiments(pattern):
+    """`pattern` for every model of every experiment."""
+    return [pattern.format(dataset=dataset, model=model) for dataset, models in EXPERIMENTS.items() for model in models]
+
+
+def datasets(pattern):
+    """`pattern` for every dataset of an experiment."""
+    return [pattern.format(dataset=dataset) for dataset in EXPERIMENTS]
+
+
+def dataset_sources(pattern):
+    """`pattern` for every source of every dataset of an experiment."""
+    return [
+        pattern.format(dataset=dataset, source=source) for dataset in EXPERIMENTS for source in PARAMS.datasets[dataset].sources
+    ]

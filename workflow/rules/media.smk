@@ -1,0 +1,30 @@
+# From params to synced prints.
+
+
+rule download:
+    input:
+        params=".params/download-{source}.json",
+        code=CODE["download"],
+    output:
+        directory("data/raw/{source}"),
+    threads: 2
+    shell:
+        "kinemacolor download {wildcards.source} --params {input.params} --out {output}"
+
+
+rule sync:
+    input:
+        media="data/raw/{source}",
+        params=".params/sync-{source}.json",
+        code=CODE["sync"],
+    output:
+        directory("data/sync/{source}"),
+    threads: 2
+    shell:
+        "kinemacolor sync {input.media} --params {input.params} --out {output}"
+
+
+rule media:
+    input:
+        expand("data/raw/{source}", source=SOURCES),
+        expand("data/sync/{source}", source=PAIRS),

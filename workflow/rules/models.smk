@@ -1,0 +1,48 @@
+# From frames to weights and figures.
+
+
+rule train:
+    input:
+        frames=frames_of,
+        filter="data/filter/{dataset}.parquet",
+        params=".params/train-{dataset}-{model}.json",
+        code=code_of("train"),
+    output:
+        directory("data/models/{dataset}/{model}"),
+    threads: lambda wildcards: PARAMS.models[wildcards.model].threads
+    resources:
+        gpu=GPU,
+    shell:
+        "kinemacolor train {input.frames} --filter {input.filter} --params {input.params}"
+        " --dataset {wildcards.dataset} --name {wildcards.model} --out {output}"
+
+
+rule evaluate:
+    input:
+        model="data/models/{dataset}/{model}",
+        frames=frames_of,
+        filter="data/filter/{dataset}.parquet",
+        params=".params/evaluate-{dataset}.json",
+        code=code_of("evaluate"),
+    output:
+        report(
+            directory("reports/{dataset}/{model}"),
+            patterns=["{name}.png"],
+            caption="../report/sheet.rst",
+            category="{dataset}",
+            subcategory="{model}",
+        ),
+    resources:
+        gpu=GPU,
+    shell:
+        "kinemacolor evaluate {input.model} {input.frames} --filter {input.filter} --params {input.params} --out {output}"
+
+
+rule models:
+    input:
+        experiments("data/models/{dataset}/{model}"),
+
+
+rule figures:
+    input:
+        experiments("reports/{dataset}/{model}"),

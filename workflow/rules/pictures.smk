@@ -1,0 +1,64 @@
+# From weights to videos and the page.
+
+
+rule render:
+    input:
+        model="data/models/{dataset}/{model}",
+        media=lambda wildcards: f"data/raw/{rendered_source(wildcards)}",
+        sync=lambda wildcards: synced(rendered_source(wildcards)),
+        params=".params/render-{dataset}.json",
+        code=code_of("render"),
+    output:
+        video="data/render/{dataset}/{model}.mp4",
+        poster="data/render/{dataset}/{model}.png",
+    threads: 2
+    resources:
+        gpu=GPU,
+    params:
+        sync=lambda wildcards, input: f"--sync {input.sync}" if input.sync else "",
+    shell:
+        "kinemacolor render {input.model} {input.media} {params.sync} --params {input.params} --out {output.video}"
+
+
+rule compare:
+    input:
+        media=lambda wildcards: f"data/raw/{rendered_source(wildcards)}",
+        models=lambda wildcards: [f"data/models/{wildcards.dataset}/{model}" for model in EXPERIMENTS[wildcards.dataset]],
+        sync=lambda wildcards: synced(rendered_source(wildcards)),
+        params=".params/render-{dataset}.json",
+        code=lambda wildcards: CODE[f"compare-{wildcards.dataset}"],
+    output:
+        video="data/compare/{dataset}.mp4",
+        poster="data/compare/{dataset}.png",
+    threads: 2
+    resources:
+        gpu=GPU,
+    params:
+        sync=lambda wildcards, input: f"--sync {input.sync}" if input.sync else "",
+    shell:
+        "kinemacolor compare {input.media} {input.models} {params.sync} --params {input.params} --out {output.video}"
+
+
+rule report:
+    input:
+        media=expand("data/raw/{source}", source=SOURCES),
+        sync=expand("data/sync/{source}", source=PAIRS),
+        frames=dataset_sources("data/frames/{dataset}/{source}"),
+        filter=datasets("data/filter/{dataset}.parquet"),
+        models=experiments("data/models/{dataset}/{model}"),
+        figures=experiments("reports/{dataset}/{model}"),
+        renders=experiments("data/render/{dataset}/{model}.mp4"),
+        comparisons=datasets("data/compare/{dataset}.mp4"),
+        params=".params/report.json",
+        code=CODE["report"],
+    output:
+        page=report("reports/index.html", caption="../report/page.rst", category="Page"),
+        pictures=directory("reports/pictures"),
+    shell:
+        "kinemacolor report --params {input.params} --out {output.page}"
+
+
+rule videos:
+    input:
+        experiments("data/render/{dataset}/{model}.mp4"),
+        datasets("data/compare/{dataset}.mp4"),

@@ -5,7 +5,8 @@ and a figure computed with `skimage.color.rgb2lab` are the same figure. OpenCV's
 and 2.5 in 8 bits, which is why no library is mixed in (models.md, sections 0 and 10).
 
 Pictures are channel first. 8-bit pictures go through a table of 256 linear values, which is exact and spares the slowest
-power. On a CPU large batches are worked through in slabs that stay in the cache, three times faster. The 3x3 matrices are written out as sums: a matrix product would run in TF32 or bfloat16 under autocast or a
+power. On a CPU large batches are worked through in slabs that stay in the cache, which makes them two to three times
+faster. The 3x3 matrices are written out as sums: a matrix product would run in TF32 or bfloat16 under autocast or a
 lowered matmul precision, and colours would change with a switch of the trainer.
 """
 

@@ -208,8 +208,8 @@ class FramesParams(Section):
 
     @model_validator(mode="after")
     def _sizes(self) -> FramesParams:
-        if min(self.height_width) < 8:
-            raise ValueError("size must be at least 8 pixels")
+        if min(self.height_width) < 16:
+            raise ValueError("size must be at least 16 pixels")
         if self.end is not None and self.end <= self.start:
             raise ValueError("end must come after start")
         return self

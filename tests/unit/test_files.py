@@ -1,0 +1,69 @@
+"""Files are whole or absent."""
+
+import errno
+import os
+
+import pytest
+
+from kinemacolor.errors import UserError
+from kinemacolor.files import atomic_file, atomic_folder, checked_name, read_json, write_json
+
+
+def test_a_file_appears_only_when_complete(tmp_path):
+    target = tmp_path / "deep" / "a.txt"
+    with atomic_file(target) as temporary:
+        temporary.write_text("new")
+        assert not target.exists() and temporary.suffix == ".txt"
+    assert target.read_text() == "new"
+    assert os.listdir(target.parent) == ["a.txt"]
+
+
+def test_an_error_keeps_the_old_file_and_leaves_nothing(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(KeyboardInterrupt), atomic_file(target) as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert target.read_text() == "old" and os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_folder_takes_the_place_of_the_old_one_whole(tmp_path):
+    target = tmp_path / "d"
+    for content in ("one", "two"):
+        with atomic_folder(target) as folder:
+            (folder / content).write_text(content)
+    assert os.listdir(target) == ["two"] and os.listdir(tmp_path) == ["d"]
+    with pytest.raises(ZeroDivisionError), atomic_folder(target) as folder:
+        (folder / "three").write_text("half")
+        raise ZeroDivisionError
+    assert os.listdir(target) == ["two"] and os.listdir(tmp_path) == ["d"]
+
+
+def test_a_full_disk_is_one_sentence(tmp_path):
+    with pytest.raises(UserError, match="No space is left on the device while writing .*a.bin"), atomic_file(tmp_path / "a.bin"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, a device that is always full")
+def test_a_full_disk_of_the_real_kind(tmp_path):
+    with pytest.raises(UserError, match="No space is left"), atomic_file(tmp_path / "a.bin") as temporary:
+        temporary.symlink_to("/dev/full")
+        with open(temporary, "wb", buffering=0) as handle:
+            handle.write(b"x")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", "", "A", "-x", "a b", "a.b", ".hidden", "_x"])
+def test_names_that_must_not_become_paths(name):
+    with pytest.raises(UserError, match="rename it"):
+        checked_name(name)
+
+
+def test_json_errors_name_the_file_and_the_remedy(tmp_path):
+    with pytest.raises(UserError, match=r"none.json is missing: run sync"):
+        read_json(tmp_path / "none.json", "run sync")
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(UserError, match=r"bad.json is no valid JSON"):
+        read_json(tmp_path / "bad.json")
+    write_json(tmp_path / "a.json", {"b": 1, "a": [1.5, "é"]})
+    assert read_json(tmp_path / "a.json") == {"a": [1.5, "é"], "b": 1}

@@ -1,0 +1,118 @@
+"""params.yaml: what it refuses, in which words, and what its slices depend on."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kinemacolor import params
+
+ROOT = Path(__file__).parents[2]
+DOCUMENT = params.read_document(ROOT / "params.yaml")
+
+
+def changed(**changes):
+    """The default document with `{"a.b.c": value}` changed; None removes the key."""
+    document = copy.deepcopy(DOCUMENT)
+    for path, value in changes.items():
+        *above, last = path.split("__")
+        place = document
+        for key in above:
+            place = place[key]
+        if value is None:
+            del place[last]
+        else:
+            place[last] = value
+    return document
+
+
+def test_schema_file_is_generated_from_the_models():
+    written = json.loads((ROOT / "workflow/params.schema.json").read_text())
+    assert written == params.schema(), "run `kinemacolor schema`"
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        (changed(datasets__bunny__frames__evry=3), ["datasets.bunny.frames.evry", "unknown key"]),
+        (changed(modles={}), ["modles", "unknown key"]),
+        (changed(datasets__bunny__sources=["bunyn"]), ["datasets.bunny.sources", "'bunyn'", "sources"]),
+        (changed(datasets__bunny__split__fractions=[0.7, 0.2, 0.2]), ["datasets.bunny.split", "1.1", "not to 1"]),
+        (changed(experiments__bunny=["naive", "nave"]), ["experiments.bunny", "'nave'", "models"]),
+        (changed(experiments__bunny=["naive", "naive"]), ["experiments.bunny", "twice"]),
+        (changed(experiments__rabbit=["naive"]), ["experiments", "'rabbit'", "datasets"]),
+        (changed(sources__bunny__colour__sha256="12"), ["sources.bunny.colour.sha256", "64 hexadecimal"]),
+        (changed(sources__bunny__colour__member=["../../etc/passwd"]), ["sources.bunny.colour.member", "inside the archive"]),
+        (changed(sources__wario_land_3__path="x.mp4"), ["sources.wario_land_3", "exactly one of url, path and package"]),
+        (changed(sources__wario_land_3__url="file:///etc/passwd"), ["sources.wario_land_3.url", "http"]),
+        (changed(models__alpha__optimiser__lr=-1), ["models.alpha.optimiser.lr", "greater than 0", "-1"]),
+        (changed(datasets__bunny__frames__end=0.0), ["datasets.bunny.frames.end"]),
+        (changed(sources__bunny__licence=None), ["sources.bunny.licence", "missing"]),
+        ({}, ["sources", "missing"]),
+    ],
+)
+def test_a_wrong_document_is_one_sentence_that_names_the_key(document, words):
+    with pytest.raises(params.ParamsError) as caught:
+        params.check(document)
+    sentence = str(caught.value)
+    assert sentence.startswith("params.yaml: ") and sentence.endswith(".") and "\n" not in sentence
+    for word in words:
+        assert word in sentence
+
+
+def test_a_name_that_could_leave_its_folder_is_refused():
+    document = changed()
+    document["sources"]["../evil"] = document["sources"]["freedoom"]
+    with pytest.raises(params.ParamsError, match=r"evil"):
+        params.check(document)
+
+
+def test_a_key_given_twice_is_refused(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("models:\n  a: {family: alpha}\n  a: {family: beta}\n")
+    with pytest.raises(params.ParamsError, match="'a' stands twice"):
+        params.load(path)
+
+
+def test_broken_yaml_and_missing_file_name_the_file(tmp_path):
+    with pytest.raises(params.ParamsError, match="is missing"):
+        params.load(tmp_path / "none.yaml")
+    (tmp_path / "bad.yaml").write_text("a: [1,")
+    with pytest.raises(params.ParamsError, match="bad.yaml is no valid YAML"):
+        params.load(tmp_path / "bad.yaml")
+
+
+def test_a_learning_rate_without_a_dot_is_a_number(tmp_path):
+    path = tmp_path / "params.yaml"
+    document = changed(models__alpha__optimiser={"name": "adam", "lr": "RATE"})
+    path.write_text(yaml.safe_dump(document).replace("RATE", "1e-4"))
+    assert params.load(path).models["alpha"].optimiser.lr == 1e-4
+
+
+def slices(document):
+    return params.slices(params.check(document))
+
+
+def differing(document):
+    before, after = slices(DOCUMENT), slices(document)
+    return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+
+
+def test_a_slice_changes_with_its_own_values_only():
+    assert differing(changed(models__lab_unet__optimiser__lr=0.5)) == {"train-bunny-lab_unet"}
+    assert differing(changed(datasets__bunny__filter__grey=9.0)) == {"filter-bunny"}
+    assert differing(changed(datasets__bunny__render__start=3)) == {"render-bunny"}
+    assert differing(changed(sources__bunny__sync={"max_offset": 7})) == {"sync-bunny"}
+    assert differing(changed(sources__freedoom__seed=8)) == {"download-freedoom"}
+
+
+def test_reordered_keys_and_whole_floats_change_nothing():
+    document = changed(models__lab_unet__optimiser={"weight_decay": 0.01, "lr": 1e-3, "name": "adamw"}, datasets__bunny__filter__grey=2)
+    document["models"] = dict(reversed(document["models"].items()))
+    assert differing(document) == set()
+
+
+def test_an_unused_source_makes_no_stage():
+    assert not any("casablanca" in name or "wario" in name for name in slices(DOCUMENT))

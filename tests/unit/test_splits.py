@@ -1,0 +1,92 @@
+"""Splits: exact sizes, gaps that no frame crosses, and stability."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from kinemacolor.errors import UserError
+from kinemacolor.frames.splits import split_frames
+from kinemacolor.params import ChronologicalSplit, SeededSplit
+
+
+def film(count, *, source="film", step=1.0):
+    return pd.DataFrame({"source": source, "frame": np.arange(count) * 24, "time": np.arange(count) * step})
+
+
+def sizes(table):
+    return [int((table["split"] == part).sum()) for part in ("train", "val", "test")]
+
+
+def test_project_film_counts_drop_no_frame():
+    table = split_frames(film(5600), ChronologicalSplit(counts=(4000, 1000), guard=0))
+    assert sizes(table) == [4000, 1000, 600]
+    assert table["split"].tolist() == ["train"] * 4000 + ["val"] * 1000 + ["test"] * 600
+
+
+def test_fractions_cut_every_source_and_guard_gaps_stay_empty():
+    table = split_frames(pd.concat([film(100), film(50, source="other")]), ChronologicalSplit(fractions=(0.8, 0.1, 0.1), guard=3))
+    per = table.groupby(["source", "split"]).size()
+    assert per["film", "train"] == 80 and per["other", "train"] == 40
+    # A frame a second: after the last training frame (79 s) nothing until 82 s.
+    times = table[table["source"] == "film"].merge(film(100)).set_index("split")["time"]
+    assert times["val"].min() - times["train"].max() == 3 and times["test"].min() - times["val"].max() == 3
+
+
+@given(
+    count=st.integers(30, 300),
+    guard=st.floats(0, 5),
+    block=st.floats(3, 40),
+    seed=st.integers(0, 5),
+    chronological=st.booleans(),
+    shuffle=st.integers(0, 3),
+)
+@settings(max_examples=150, deadline=None)
+def test_no_frame_has_a_neighbour_of_another_part_within_the_guard(count, guard, block, seed, chronological, shuffle):
+    frames = film(count, step=0.7)
+    params = (
+        ChronologicalSplit(fractions=(0.6, 0.2, 0.2), guard=guard)
+        if chronological
+        else SeededSplit(fractions=(0.6, 0.2, 0.2), block=block, guard=guard, seed=seed)
+    )
+    try:
+        table = split_frames(frames, params)
+    except UserError:
+        assume(False)  # so few blocks that none is for training
+    assert table.equals(split_frames(frames.sample(frac=1, random_state=shuffle), params)), "the order of rows does not matter"
+    merged = table.merge(frames)
+    time, part = merged["time"].to_numpy(), merged["split"].to_numpy()
+    different = part[:, None] != part[None, :]
+    if different.any():
+        assert np.abs(time[:, None] - time[None, :])[different].min() >= guard - 1e-9
+
+
+@pytest.mark.parametrize("unit", ["block", "clip", "frame"])
+def test_an_old_frame_never_moves_because_a_source_was_added(unit):
+    params = SeededSplit(fractions=(0.6, 0.2, 0.2), unit=unit, block=7, guard=0, seed=3)
+    old = [film(80, source=f"s{number}") for number in range(8)]
+    before = split_frames(pd.concat(old), params)
+    after = split_frames(pd.concat([film(80, source="new"), *old[::-1]]), params)
+    both = before.merge(after, on=["source", "frame"], suffixes=("", "_after"))
+    assert len(both) == len(before) and (both["split"] == both["split_after"]).all()
+
+
+def test_blocks_and_clips_stay_whole_and_fractions_are_met():
+    params = SeededSplit(fractions=(0.8, 0.1, 0.1), block=10, guard=0, seed=0)
+    table = split_frames(film(1000), params)
+    assert sizes(table) == [800, 100, 100]
+    assert (table.groupby(table["frame"] // 240)["split"].nunique() == 1).all()
+    clips = split_frames(pd.concat([film(9, source=f"c{n}") for n in range(60)]), SeededSplit(fractions=(0.5, 0.25, 0.25), unit="clip"))
+    assert (clips.groupby("source")["split"].nunique() == 1).all() and clips["split"].nunique() == 3
+
+
+def test_the_seed_decides():
+    params = [SeededSplit(fractions=(0.8, 0.1, 0.1), block=10, guard=0, seed=seed) for seed in (0, 0, 1)]
+    a, b, c = (split_frames(film(500), p)["split"].tolist() for p in params)
+    assert a == b and a != c
+
+
+def test_a_split_without_training_frames_is_refused():
+    with pytest.raises(UserError, match="no frame for training"):
+        split_frames(film(3), SeededSplit(fractions=(0.0, 0.5, 0.5)))

@@ -120,24 +120,10 @@ def frames(
     size: Annotated[int | None, typer.Option(help="Side of the square frames in pixels.")] = None,
 ) -> None:
     """Extract exact frames into shards with an index."""
-    from kinemacolor.media.sources import read_source
     from kinemacolor.stages import frames as stage
 
     values = _values(params, settings.FramesParams, {"every": every, "size": size})
-    name = checked_name(source, "source")
-    if not video.is_dir():
-        table = stage.frames(video, source=name, params=values, out=out)
-    else:
-        record = read_source(video)
-        if record.kind != "film_pair":
-            table = stage.frames(
-                record.print("video").path, source=name, params=values, out=out, allow_truncated=record.allow_truncated
-            )
-        elif sync is None:
-            raise UserError(f"{video} is a film pair: run `kinemacolor sync {video} --out DIR` and pass --sync DIR.")
-        else:
-            prints = stage.Prints(record.print("grey").path, record.print("colour").path, sync)
-            table = stage.frames_of_pair(prints, source=name, params=values, out=out)
+    table = stage.frames(video, source=checked_name(source, "source"), params=values, out=out, sync=sync)
     print(f"{out}: {len(table)} frames", file=sys.stderr)
 
 
@@ -264,10 +250,12 @@ def _render(
     from kinemacolor.stages import compare, render
 
     values = _values(params, settings.RenderParams, {"start": start, "seconds": seconds})
+    poster = out.with_suffix(".png")
     if len(models) == 1:
-        render.render_model(models[0], video, params=values, sync=sync, out=out)
+        render.render_model(models[0], video, params=values, sync=sync, out=out, poster=poster)
     else:
-        compare.compare_models(models, video, params=values, sync=sync, out=out)
+        captions = {model.name: model for model in models}
+        compare.compare_models(captions, video, params=values, sync=sync, out=out, poster=poster)
 
 
 @app.command()

@@ -7,11 +7,10 @@ so that the two cannot differ; a hash of the DAG's shape in its head line tells 
 from __future__ import annotations
 
 import ast
-import csv
 import functools
 import hashlib
-import io
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -239,27 +238,44 @@ def dvc_yaml() -> str:
 
 
 def _jobs() -> list[dict[str, Any]]:
-    """The jobs of `all` as Snakemake tells them: rule, key, slice, inputs, outputs and shell command."""
-    command = [sys.executable, "-m", "snakemake", "all", "--cores", "1", "--detailed-summary", "--nolock"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env={key: value for key, value in os.environ.items() if key != "DVC_STAGE"}
-    )
+    """The jobs of `all` as a dry run tells them: rule, key, slice, deps, outputs and shell command.
+
+    Snakemake has no machine-readable form of this; its text is stable, the version is pinned, and a test compares.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "all",
+        "--cores",
+        "1",
+        "--dry-run",
+        "--forceall",
+        "--printshellcmds",
+        "--nolock",
+    ]
+    environment = {key: value for key, value in os.environ.items() if key != "DVC_STAGE"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise UserError(f"Snakemake cannot build the DAG: {reason}")
-    jobs: dict[str, dict[str, Any]] = {}
-    for row in csv.DictReader(io.StringIO(done.stdout), delimiter="\t", quoting=csv.QUOTE_NONE):
-        if row["rule"] in ("record", "all", "-", ""):
+    jobs = []
+    for rule, block in re.findall(
+        r"^(?:local)?rule (\w+):\n(.*?)(?=^\[|^Job stats|\Z)", done.stdout + done.stderr, re.MULTILINE | re.DOTALL
+    ):
+        if rule in ("all", "record"):
             continue
-        inputs = row["input-file(s)"].split(",")
-        slices = [Path(path).stem for path in inputs if Path(path).parent == SLICES]
-        job = jobs.setdefault(row["shellcmd"], {"rule": row["rule"], "outputs": [], "slice": slices[0], "shell": row["shellcmd"]})
-        job["outputs"].append(row["output_file"])
-        job["deps"] = sorted(path for path in inputs if Path(path).parent != SLICES)
-    for job in jobs.values():
-        out = Path(job["outputs"][0])
-        # The key stands in the path: data/raw/<source>, data/frames/<dataset>/<source>, reports/<dataset>/<model>.
-        parts = out.with_suffix("").parts
-        job["key"] = "" if job["rule"] == "report" else "-".join(parts[1:] if parts[0] == "reports" else parts[2:])
-        job["outputs"].sort()
-    return list(jobs.values())
+        said = dict(re.findall(r"^    (input|output|wildcards): (.*)$", block, re.MULTILINE))
+        inputs = [Path(path) for path in said["input"].split(", ")]
+        wildcards = dict(pair.split("=", 1) for pair in said.get("wildcards", "").split(", ") if pair)
+        jobs.append(
+            {
+                "rule": rule,
+                "key": "-".join(wildcards.values()),
+                "slice": next(path.stem for path in inputs if path.parent == SLICES),
+                "deps": sorted({str(path) for path in inputs if path.parent != SLICES}),
+                "outputs": said["output"].split(", "),
+                "shell": re.search(r"^Shell command: (.*)$", block, re.MULTILINE)[1],
+            }
+        )
+    return sorted(jobs, key=lambda job: (job["rule"], job["key"]))

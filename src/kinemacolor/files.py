@@ -72,6 +72,7 @@ def _whole_or_absent(target: Path, temporary: Path) -> Iterator[None]:
     """Make room for `temporary`, remove it on any error, and turn a full disk into a sentence."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target)
         yield
     except BaseException as error:
         if temporary.is_dir():
@@ -81,6 +82,24 @@ def _whole_or_absent(target: Path, temporary: Path) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise full_disk(target) from error
         raise
+
+
+def _sweep(target: Path) -> None:
+    """Remove what killed processes left of earlier attempts at `target`; what belongs to a living process stays."""
+    for left in target.parent.glob(f".{target.stem}*"):
+        found = re.fullmatch(rf"\.({re.escape(target.name)}|{re.escape(target.stem)})\.(\d+)\.(part|old)({re.escape(target.suffix)})?", left.name)
+        if found and not _alive(int(found[2])):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _sync(file: Path) -> None:

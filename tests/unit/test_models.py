@@ -12,7 +12,13 @@ from kinemacolor.files import write_json
 from kinemacolor.models import MODULES
 
 # (family, options) -> parameters; models.md, section 14.
-COUNTS = {("alpha", ()): 32_202, ("beta", ()): 3_892_194, ("beta", (("width", 0.5),)): 973_810, ("film_unet", ()): 1_885_827, ("naive", ()): 0}
+COUNTS = {
+    ("alpha", ()): 32_202,
+    ("beta", ()): 3_892_194,
+    ("beta", (("width", 0.5),)): 973_810,
+    ("film_unet", ()): 1_885_827,
+    ("naive", ()): 0,
+}
 
 
 @pytest.mark.parametrize(("key", "count"), COUNTS.items())

@@ -109,7 +109,9 @@ def test_a_slice_changes_with_its_own_values_only():
 
 
 def test_reordered_keys_and_whole_floats_change_nothing():
-    document = changed(models__lab_unet__optimiser={"weight_decay": 0.01, "lr": 1e-3, "name": "adamw"}, datasets__bunny__filter__grey=2)
+    document = changed(
+        models__lab_unet__optimiser={"weight_decay": 0.01, "lr": 1e-3, "name": "adamw"}, datasets__bunny__filter__grey=2
+    )
     document["models"] = dict(reversed(document["models"].items()))
     assert differing(document) == set()
 

@@ -77,7 +77,9 @@ def test_blocks_and_clips_stay_whole_and_fractions_are_met():
     table = split_frames(film(1000), params)
     assert sizes(table) == [800, 100, 100]
     assert (table.groupby(table["frame"] // 240)["split"].nunique() == 1).all()
-    clips = split_frames(pd.concat([film(9, source=f"c{n}") for n in range(60)]), SeededSplit(fractions=(0.5, 0.25, 0.25), unit="clip"))
+    clips = split_frames(
+        pd.concat([film(9, source=f"c{n}") for n in range(60)]), SeededSplit(fractions=(0.5, 0.25, 0.25), unit="clip")
+    )
     assert (clips.groupby("source")["split"].nunique() == 1).all() and clips["split"].nunique() == 3
 
 

@@ -64,7 +64,9 @@ class ShardWriter:
             return
         columns = {
             # Stacking keeps the pictures' own memory order, which Arrow would write and no reader could map.
-            name: pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(np.stack([frame[name] for frame in self._pending])))
+            name: pa.FixedShapeTensorArray.from_numpy_ndarray(
+                np.ascontiguousarray(np.stack([frame[name] for frame in self._pending]))
+            )
             for name in self._shapes
         }
         batch = pa.record_batch(list(columns.values()), names=list(columns))

@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from kinemacolor import colorize
+from kinemacolor import colorize, tracking
 from kinemacolor.colour import grey_rgb, lab_to_rgb, lightness_of_grey, rgb_to_lab, to_uint8
 from kinemacolor.errors import UserError
 from kinemacolor.files import atomic_file, read_json, write_json
@@ -97,9 +97,17 @@ def evaluate_model(model: Path, frames: list[Path], filter_table: Path, *, param
         found.frames.to_parquet(temporary, index=False)
     write_json(Path(out) / "epochs.json", epochs_table(curves, params.epochs))
     write_json(Path(out) / "metrics.json", found.metrics)
-    # The place for tracking: log `found.metrics` and the sheets into the run that meta.json names, after everything that
-    # counts is on the disk, since MLflow only has a copy.
+    _track(colorizer.meta, found.metrics, Path(out))
     return found.metrics
+
+
+def _track(meta: Mapping[str, Any], metrics: Mapping[str, Mapping[str, float]], out: Path) -> None:
+    """Log figures and sheets into the run that trained the model; MLflow has a copy of what is on the disk by now."""
+    run = tracking.of_model(meta)
+    run.metrics({f"{split}/{name}": value for split, figures in metrics.items() for name, value in figures.items()})
+    for split in _SHEETS:
+        if (picture := out / f"sheet_{split}.png").is_file():
+            run.file(picture, "pictures")
 
 
 def evaluate_frames(colorizer: Colours, stores: Sequence[FrameStore], table: pd.DataFrame, *, samples: int = 12) -> Evaluation:

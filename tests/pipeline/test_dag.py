@@ -1,0 +1,168 @@
+"""The whole DAG on seconds of film and game: it builds, it knows what is up to date, and both tools say the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from tests.pipeline.conftest import PARAMS, make_clone, make_film
+
+pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("pipeline")]
+
+
+@pytest.fixture
+def clone(built):
+    """The built clone, put back to its params afterwards."""
+    yield built
+    built.params()
+
+
+def read(clone, path):
+    return json.loads((clone.root / path).read_text())
+
+
+def test_everything_is_there(clone):
+    truth = read(clone, "data/raw/reel/source.json")["prints"]["grey"]["truth"]["offset"]
+    alignment = pd.read_parquet(clone.root / "data/sync/reel/alignment.parquet")
+    assert truth == 14 and set(alignment["grey_frame"] - alignment["colour_frame"]) == {truth}
+    index = pd.read_parquet(clone.root / "data/frames/film/reel/index.parquet")
+    assert (index["frame"] % 4 == 0).all() and (index["grey_frame"] - index["frame"] == truth).all()
+    for dataset, models in PARAMS["experiments"].items():
+        for model in models:
+            metrics = read(clone, f"reports/{dataset}/{model}/metrics.json")
+            assert set(metrics) <= {"train", "val", "test"} and metrics["train"]["frames"] > 0
+            meta = read(clone, f"data/models/{dataset}/{model}/meta.json")
+            assert meta["mlflow_run_id"] and meta["data_md5"] and meta["git_commit"]
+            assert (clone.root / f"data/render/{dataset}/{model}.mp4").stat().st_size > 1000
+        assert (clone.root / f"data/compare/{dataset}.mp4").stat().st_size > 1000
+    page = (clone.root / "reports/index.html").read_text()
+    assert "made by the test" in page and "Freedoom" in page
+    assert not (clone.root / "data/raw/unused").exists()
+    left = [path for path in clone.root.rglob("*.part*") if ".snakemake" not in path.parts and ".cache" not in path.parts]
+    assert left == []
+
+
+def test_the_guard_gap_holds_in_the_artefacts(clone):
+    table = pq.read_table(clone.root / "data/split/film.parquet").to_pandas()
+    index = pd.read_parquet(clone.root / "data/frames/film/reel/index.parquet")
+    time = table.merge(index, on=["source", "frame"]).groupby("split")["time"].agg(["min", "max"])
+    assert time.loc["val", "min"] - time.loc["train", "max"] >= 0.3 and time.loc["test", "min"] - time.loc["val", "max"] >= 0.3
+
+
+def test_nothing_is_left_to_do(clone):
+    assert "Nothing to be done" in clone.run("snakemake", "--cores", "2", "all").stdout
+    assert clone.run("dvc", "status", "-q", check=False).returncode == 0
+    assert "up to date" in clone.run("dvc", "repro").stdout
+    assert clone.snakemake_would_run() == set()
+
+
+def test_a_learning_rate_concerns_its_model_alone(clone):
+    clone.params(lambda document: document["models"]["lab"]["optimiser"].update(lr=0.002))
+    # compare and report show the model too; record writes down what was built.
+    assert clone.snakemake_would_run() == {
+        "train-film-lab",
+        "evaluate-film-lab",
+        "render-film-lab",
+        "compare-film",
+        "report",
+        "record",
+    }
+    assert clone.run("dvc", "status", "--json", check=False).stdout.count("changed deps") == 1
+    assert set(json.loads(clone.run("dvc", "status", "--json", check=False).stdout)) == {"train-film-lab"}
+    assert clone.dvc_would_run() >= {"train-film-lab"}
+    assert not any("game" in stage or "naive" in stage for stage in clone.dvc_would_run())
+
+
+def test_reordered_keys_concern_nothing(clone):
+    def reorder(document):
+        for section in ("sources", "datasets", "models"):
+            document[section] = dict(reversed(document[section].items()))
+
+    clone.params(reorder)
+    assert clone.snakemake_would_run() == set()
+    assert clone.run("dvc", "status", "-q", check=False).returncode == 0
+
+
+def test_a_new_source_brings_its_own_stages_only(clone):
+    make_film(clone.root / "other.mp4", seconds=3)
+
+    def add(document):
+        document["sources"]["mine"] = {"kind": "video", "path": "other.mp4", "licence": "none", "credit": "me"}
+        document["datasets"]["mine"] = {
+            "sources": ["mine"],
+            "frames": {"every": 6, "size": 32},
+            "split": {"kind": "chronological", "fractions": [0.8, 0.2, 0]},
+        }
+        document["experiments"]["mine"] = ["alpha"]
+
+    clone.params(add)
+    before = (clone.root / "dvc.yaml").read_text()
+    try:
+        own = {
+            "download-mine",
+            "frames-mine-mine",
+            "split-mine",
+            "filter-mine",
+            "train-mine-alpha",
+            "evaluate-mine-alpha",
+            "render-mine-alpha",
+            "compare-mine",
+        }
+        assert clone.snakemake_would_run() == own | {"report", "record"}
+        stale = clone.run("dvc", "repro", check=False)
+        assert stale.returncode != 0 and "run `kinemacolor dag`" in stale.stdout + stale.stderr
+        assert clone.run("kinemacolor", "dag", "--check", check=False).returncode == 2
+        clone.run("kinemacolor", "dag")
+        assert set(json.loads(clone.run("dvc", "status", "--json", check=False).stdout)) == own | {"report"}
+    finally:
+        (clone.root / "dvc.yaml").write_text(before)
+
+
+def test_a_wrong_key_is_one_sentence(clone):
+    clone.params(lambda document: document["datasets"]["film"]["frames"].update(evry=2))
+    done = clone.run("snakemake", "--cores", "1", "all", check=False)
+    said = [line for line in (done.stdout + done.stderr).splitlines() if "evry" in line]
+    assert done.returncode != 0 and len(said) == 1 and "datasets.film.frames.evry: unknown key" in said[0]
+
+
+def digests(root: Path) -> dict[str, str]:
+    """sha256 of the artefacts that must be equal whoever built them; meta.json and curves hold times and run ids."""
+    wanted = [
+        *root.glob("data/sync/*/*.parquet"),
+        *root.glob("data/frames/**/*.*"),
+        *root.glob("data/split/*"),
+        *root.glob("data/filter/*"),
+    ]
+    wanted += [*root.glob("data/models/**/*.safetensors"), *root.glob("reports/*/*/*.json"), *root.glob("reports/*/*/*.parquet")]
+    wanted += [*root.glob("data/raw/*/*.mp4"), *root.glob("data/render/**/*.mp4"), *root.glob("data/compare/*.mp4")]
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in wanted if path.is_file()}
+
+
+def test_dvc_repro_builds_the_same_bytes_and_snakemake_agrees(clone, tmp_path):
+    other = make_clone(tmp_path / "clone")
+    shutil.copy2(clone.root / "film.mp4", other.root / "film.mp4")
+    other.run("dvc", "repro")
+    assert digests(other.root) == digests(clone.root) and len(digests(other.root)) > 25
+    assert other.snakemake_would_run() <= {"record"}
+    assert "up to date" in other.run("dvc", "repro").stdout
+
+
+def test_a_fresh_clone_restores_and_builds_nothing(clone, tmp_path):
+    clone.run("dvc", "remote", "add", "-f", "-d", "here", str(tmp_path / "remote"))
+    clone.run("dvc", "push", "-q")
+    clone.run("git", "add", "-A")
+    clone.run("git", "commit", "-qm", "Record a build")
+    fresh = type(clone)(tmp_path / "fresh")
+    clone.run("git", "clone", "-q", str(clone.root), str(fresh.root))
+    fresh.run("dvc", "pull", "-q")
+    assert fresh.run("dvc", "status", "-q", check=False).returncode == 0
+    fresh.run("snakemake", "all", "--cores", "1", "--touch")
+    assert fresh.snakemake_would_run() == set()
+    assert "up to date" in fresh.run("dvc", "repro").stdout
+    assert digests(fresh.root) == digests(clone.root)

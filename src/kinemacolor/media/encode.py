@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from kinemacolor.files import atomic_file
 from kinemacolor.media.probe import best_video
 
+_THREADS = 4  # x264's bytes depend on their number, so it is the same on every machine
 _BT709 = {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709", "color_range": "tv"}
 
 
@@ -64,7 +65,9 @@ class VideoWriter:
         self.path = Path(path)
         self._shape = (height, width, 3)
         self._padding = ((0, height % 2), (0, width % 2), (0, 0))
-        self._video = dict(vcodec="libx264", crf=crf, preset=preset, pix_fmt="yuv420p", movflags="+faststart", **_BT709)
+        self._video = dict(
+            vcodec="libx264", crf=crf, preset=preset, threads=_THREADS, pix_fmt="yuv420p", movflags="+faststart", **_BT709
+        )
         self._frame_rate = Fraction(frame_rate)
         self._sound = _sound(audio, audio_start, audio_seconds) if audio else None
         self._stack = contextlib.ExitStack()

@@ -99,14 +99,12 @@ def sync(
     offset: Annotated[int | None, typer.Option(help="Grey frame minus colour frame, if it is known.")] = None,
 ) -> None:
     """Find which frame of one print is which of the other, and what both show."""
-    from kinemacolor.media.sources import read_source
     from kinemacolor.stages import sync as stage
 
     values = _values(params, settings.SyncParams, {"max_offset": max_offset, "offset": offset})
-    if colour is None:
-        source = read_source(grey)
-        grey, colour = source.print("grey").path, source.print("colour").path
-    stage.print_result(stage.sync(grey, colour, params=values, out=out))
+    found = stage.sync_source(grey, params=values, out=out) if colour is None else stage.sync(grey, colour, params=values, out=out)
+    for name, value in found.rows():
+        print(f"{name:>14}  {value}")
 
 
 @app.command()

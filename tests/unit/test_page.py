@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import replace
+from fractions import Fraction
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -13,11 +14,15 @@ import pytest
 from PIL import Image
 from skimage.color import lab2rgb, rgb2lab
 
+from kinemacolor.errors import UserError
+from kinemacolor.files import write_json
 from kinemacolor.frames.index import FrameStore, ShardWriter
+from kinemacolor.media.probe import Probe
+from kinemacolor.media.sources import PrintRecord, SourceRecord
 from kinemacolor.report import page
 from kinemacolor.report.page import DatasetResult, ModelResult, Part, Print, ReportData, Source, Sync, build_page, duration, table
 from kinemacolor.report.plots import NEUTRAL, Curves, colours, curves_svg, save_curves, small_copy
-from kinemacolor.stages.report import grey_error, origin
+from kinemacolor.stages.report import grey_error, origin, report
 
 
 def figures(ab: float) -> dict[str, dict[str, float]]:
@@ -255,3 +260,77 @@ def test_origins_are_told_in_a_sentence():
     assert origin({"made_from": "colour", "recipe": {"trim_frames": 36}}) == "Made from the colour print: trim frames 36."
     assert origin({"game": "freedoom", "seed": 7}) == "Played by the pipeline: freedoom (seed 7)."
     assert origin({"url": "https://example.org/v"}) == "From https://example.org/v."
+
+
+def lay_out(root: Path) -> None:
+    """The artefacts of a film pair `p` with one model `net`, as the stages leave them."""
+    data, reports = root / "data", root / "reports"
+    facts = Probe("matroska", "h264", 96, 64, Fraction(24000, 1001), 100, 4.17, None, None)
+    grey = PrintRecord(data / "raw/p/grey.mkv", {"made_from": "colour", "recipe": {"grain": 5}}, "0" * 64, 1, facts, 12)
+    colour = PrintRecord(data / "raw/p/colour.mkv", {"url": "https://example.org/p"}, "0" * 64, 1, facts)
+    (data / "raw/p").mkdir(parents=True)
+    SourceRecord(data / "raw/p", "film_pair", "CC0", "Somebody", "2026-01-01T00:00:00Z", {"colour": colour, "grey": grey}).write()
+
+    for folder in ("sync/p", "frames/d/p", "filter", "compare"):
+        (data / folder).mkdir(parents=True)
+    rows = np.arange(50)
+    table = {"colour_frame": rows, "grey_frame": rows + 12, "segment": rows * 0, "confidence": rows * 0 + 0.5}
+    pd.DataFrame(table).to_parquet(data / "sync/p/alignment.parquet")
+    write_json(data / "sync/p/geometry.json", {"residual_px": 0.25})
+    for picture in ("sync/p/path.png", "sync/p/pairs.png", "compare/d.png"):
+        Image.new("RGB", (40, 20), "red").save(data / picture)
+
+    shapes = {"colour": (3, 8, 12), "grey": (1, 8, 12)}
+    writer = ShardWriter(
+        data / "frames/d/p", source="p", shapes=shapes, shard_bytes=1 << 20, facts={"every": 24, "size": [8, 12]}
+    )
+    pictures = np.random.default_rng(2).integers(0, 256, (6, 3, 8, 12), np.uint8)
+    for frame, picture in enumerate(pictures):
+        writer.add(
+            {"colour": picture, "grey": picture[:1]}, frame=frame, time=float(frame), grey_frame=frame, grey_time=float(frame)
+        )
+    writer.close()
+    split = {"source": "p", "frame": range(6), "split": ["train"] * 4 + ["val"] * 2, "keep": [True] * 3 + [False] + [True] * 2}
+    pd.DataFrame(split | {"reason": ["", "", "", "black", "", ""], "mean_chroma": 9.0}).to_parquet(data / "filter/d.parquet")
+
+    meta = {"parameters": 77, "seconds": 61.0, "device": "cpu", "epochs": 3, "trainable": 77}
+    write_json(data / "models/d/net/meta.json", meta)
+    write_json(data / "models/d/net/curves.json", curve(3))
+    write_json(reports / "d/net/metrics.json", figures(0.5))
+    write_json(reports / "d/net/epochs.json", {"2": {"val_mse_ab@128": 0.125}})
+
+
+def test_the_report_gathers_what_the_stages_left(tmp_path: Path, monkeypatch):
+    lay_out(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    report({"d": ["net"]}, data=Path("data"), reports=Path("reports"), out=Path("reports/index.html"))
+    built = Page(tmp_path / "reports" / "index.html")
+    for said in (
+        "0.50000",
+        "0.12500",
+        "÷ grey",
+        "1 min 1 s",
+        "Dropped, black",
+        "Made from the colour print: grain 5.",
+        "CC0",
+        "23.976",
+    ):
+        assert said in built.text, said
+    assert "50 pairs in 1 segment, mean confidence 0.500, geometry right to 0.25 pixels" in built.text
+    assert "The recipe's own offset is 12 frames: equal." in built.text
+    pictures = tmp_path / "reports" / "pictures"
+    there = sorted(str(path.relative_to(pictures)) for path in pictures.rglob("*.png"))
+    assert there == ["d/comparison.png", "d/curves.png", "sync/p_pairs.png", "sync/p_path.png"]
+    for link in built.links:
+        if not link.startswith(("#", "https://")):
+            assert (tmp_path / "reports" / link).is_file()
+    assert "video" not in built.tags  # none was rendered
+
+
+def test_a_missing_artefact_is_named(tmp_path: Path):
+    lay_out(tmp_path)
+    (tmp_path / "reports/d/net/metrics.json").unlink()
+    with pytest.raises(UserError, match=r"net/metrics\.json is missing: run the evaluate stage"):
+        report({"d": ["net"]}, data=tmp_path / "data", reports=tmp_path / "reports", out=tmp_path / "reports" / "index.html")
+    assert not (tmp_path / "reports" / "index.html").exists()
+    assert not (tmp_path / "reports" / "pictures").exists()

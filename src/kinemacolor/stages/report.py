@@ -1,0 +1,237 @@
+"""report: gathers what the other stages wrote and writes the page and its pictures.
+
+Figures come from the artefacts as they stand. Only where no `naive` model was trained is something computed: the error
+of an uncoloured picture, so that ratios always have the same meaning.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+import torch
+
+import kinemacolor
+from kinemacolor.colour import grey_rgb, lightness_of_grey, rgb_to_lab, to_uint8
+from kinemacolor.errors import UserError
+from kinemacolor.files import atomic_folder, read_json
+from kinemacolor.frames.index import METADATA_KEY, FrameStore
+from kinemacolor.media.sources import PrintRecord, SourceRecord, read_source
+from kinemacolor.metrics.pixel import mse_ab, mse_rgb_pm1
+from kinemacolor.report import page
+from kinemacolor.report.plots import Curves, colours, save_curves, small_copy
+
+_LABELS = {"video": "Video", "colour": "Colour print", "grey": "Grey print"}
+_PLOTS = {"path.png": "How the prints run beside each other", "pairs.png": "Pairs that the alignment found"}
+
+
+class Album:
+    """The folder of the page's own pictures: what is small and belongs into git, whole or not at all."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._copies: dict[str, Path] = {}
+
+    def copy(self, picture: Path, name: str) -> Path | None:
+        """Where the copy of `picture` will lie; None if there is no such picture."""
+        if not picture.is_file():
+            return None
+        self._copies[name] = picture
+        return self.folder / name
+
+    def write(self, curves: Mapping[str, Curves], colour: Mapping[str, str]) -> None:
+        """Write the copies, and <dataset>/curves.png."""
+        with atomic_folder(self.folder) as folder:
+            for name, picture in self._copies.items():
+                small_copy(picture, folder / name)
+            for dataset, drawn in curves.items():
+                save_curves(drawn, colour, folder / dataset / "curves.png")
+
+
+def report(experiments: Mapping[str, Sequence[str]], *, data: Path, reports: Path, out: Path) -> page.ReportData:
+    """Write `out`, and beside it the folder `pictures` with stills, sync plots and curves, all small enough for git.
+
+    Args:
+        experiments: dataset -> models, in the order of the page.
+        data: folder that holds raw/, sync/, frames/, filter/, models/, render/ and compare/.
+        reports: folder that holds <dataset>/<model>/ with metrics.json, epochs.json and the sample sheets.
+        out: the page, reports/index.html.
+
+    Returns:
+        All that the page says.
+
+    Raises:
+        UserError: an artefact is missing. Videos may be: the page then shows their stills.
+    """
+    data, reports, out = Path(data), Path(reports), Path(out)
+    album = Album(out.parent / "pictures")
+    datasets = [_dataset(name, models, data, reports, album) for name, models in experiments.items()]
+    colour = colours([model.name for dataset in datasets for model in dataset.models])
+    album.write({dataset.name: page.curves_of(dataset) for dataset in datasets}, colour)
+    gathered = page.ReportData(datasets, kinemacolor.__version__)
+    page.build_page(gathered, out)
+    return gathered
+
+
+def _dataset(name: str, models: Sequence[str], data: Path, reports: Path, album: Album) -> page.DatasetResult:
+    table = _table(data / "filter" / f"{name}.parquet")
+    sources = list(dict.fromkeys(table["source"]))
+    facts = _facts(data / "frames" / name / sources[0] / "index.parquet")
+    results = [_model(name, model, data, reports, album) for model in models]
+    reference = next((("naive", result.metrics) for result in results if result.name == "naive"), None)
+    if reference is None:
+        reference = ("grey", grey_error([FrameStore(data / "frames" / name / source, verify=False) for source in sources], table))
+    return page.DatasetResult(
+        name=name,
+        sources=[_source(source, data, album) for source in sources],
+        size=tuple(facts["size"]),
+        every=facts["every"],
+        parts={
+            split: _part(table[table["split"] == split]) for split in ("train", "val", "test") if (table["split"] == split).any()
+        },
+        models=results,
+        reference=reference,
+        video=_there(data / "compare" / f"{name}.mp4"),
+        poster=album.copy(data / "compare" / f"{name}.png", f"{name}/comparison.png"),
+    )
+
+
+def _table(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise UserError(f"{path} is missing: run the filter stage.")
+    return pd.read_parquet(path, columns=["source", "frame", "split", "keep", "reason"])
+
+
+def _facts(index: Path) -> dict[str, Any]:
+    """What an index says of itself: size, every."""
+    if not index.is_file():
+        raise UserError(f"{index} is missing: run the frames stage.")
+    return json.loads(pq.read_schema(index).metadata[METADATA_KEY])
+
+
+def _part(rows: pd.DataFrame) -> page.Part:
+    reasons = rows.loc[~rows["keep"], "reason"].value_counts()
+    return page.Part(len(rows), int(rows["keep"].sum()), {str(reason): int(count) for reason, count in sorted(reasons.items())})
+
+
+def _model(dataset: str, name: str, data: Path, reports: Path, album: Album) -> page.ModelResult:
+    folder, shown = data / "models" / dataset / name, reports / dataset / name
+    meta = read_json(folder / "meta.json", "run the train stage")
+    return page.ModelResult(
+        name=name,
+        parameters=int(meta["parameters"]),
+        seconds=float(meta["seconds"]),
+        device=str(meta["device"]),
+        trained_epochs=int(meta.get("epochs", 0)),
+        metrics=read_json(shown / "metrics.json", "run the evaluate stage"),
+        epochs=read_json(shown / "epochs.json", "run the evaluate stage"),
+        curves=read_json(folder / "curves.json", "run the train stage"),
+        sheets={split: sheet for split in ("val", "test") if (sheet := _there(shown / f"sheet_{split}.png"))},
+        video=_there(data / "render" / dataset / f"{name}.mp4"),
+        poster=album.copy(data / "render" / dataset / f"{name}.png", f"{dataset}/{name}.png"),
+        trainable=bool(meta.get("trainable", meta["parameters"])),
+    )
+
+
+def _source(name: str, data: Path, album: Album) -> page.Source:
+    record = read_source(data / "raw" / name)
+    prints = [_print(_LABELS.get(key, key), record.prints[key]) for key in _LABELS if key in record.prints]
+    sync = _sync(record, data / "sync" / name, album) if record.kind == "film_pair" else None
+    return page.Source(name, record.kind, record.licence, record.credit, prints, sync)
+
+
+def _print(label: str, record: PrintRecord) -> page.Print:
+    facts, address = record.probe, str(record.origin.get("url", ""))
+    return page.Print(
+        label=label,
+        origin=origin(record.origin),
+        width=facts.width,
+        height=facts.height,
+        frame_rate=f"{float(facts.frame_rate):.6g}",
+        frames=facts.frames,
+        duration=facts.duration,
+        sound=facts.audio is not None,
+        address=address if address.startswith(("https://", "http://")) else None,
+    )
+
+
+def origin(where: Mapping[str, Any]) -> str:
+    """In a sentence: where a print is from, by its `origin` in source.json."""
+    if "made_from" in where:
+        recipe = ", ".join(f"{key.replace('_', ' ')} {_plain(value)}" for key, value in where.get("recipe", {}).items())
+        return f"Made from the {where['made_from']} print: {recipe}."
+    if "package" in where:
+        member = where.get("member")
+        inside = member if isinstance(member, str) else Path(member[-1]).name if member else "its media"
+        return f"{inside}, from the package {where['package']} {where.get('version', '')}".strip() + "."
+    if "game" in where:
+        rest = ", ".join(
+            f"{key.replace('_', ' ')} {_plain(value)}" for key, value in where.items() if key != "game" and _is_plain(value)
+        )
+        return f"Played by the pipeline: {where['game']}{f' ({rest})' if rest else ''}."
+    for key in ("url", "path"):
+        if key in where:
+            return f"From {where[key]}."
+    return ""
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str | int | float)
+
+
+def _plain(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _sync(record: SourceRecord, folder: Path, album: Album) -> page.Sync:
+    if not (folder / "alignment.parquet").is_file():
+        raise UserError(f"{folder}/alignment.parquet is missing: run the sync stage.")
+    table = pd.read_parquet(folder / "alignment.parquet", columns=["colour_frame", "grey_frame", "segment", "confidence"])
+    offsets = (table["grey_frame"] - table["colour_frame"]).unique()
+    offset = int(offsets[0]) if len(offsets) == 1 else None
+    plots = {title: album.copy(folder / file, f"sync/{folder.name}_{file}") for file, title in _PLOTS.items()}
+    return page.Sync(
+        offset=offset,
+        pairs=len(table),
+        segments=int(table["segment"].nunique()),
+        confidence=float(table["confidence"].mean()),
+        residual_px=read_json(folder / "geometry.json", "run the sync stage").get("residual_px"),
+        truth_offset=record.truth_offset,
+        seconds=None if offset is None else offset / float(record.prints["grey"].probe.frame_rate),
+        plots={title: plot for title, plot in plots.items() if plot},
+    )
+
+
+def _there(path: Path) -> Path | None:
+    return path if path.is_file() else None
+
+
+@torch.inference_mode()
+def grey_error(stores: Sequence[FrameStore], table: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """The error of uncoloured pictures: split -> "mse_ab@128" and "mse_rgb_pm1", means over the kept frames' pixels.
+
+    The uncoloured picture of a film pair is the grey print's frame; elsewhere it is the neutral rendering of L*. Frames of
+    a dataset are equal in size, so that the mean over frames is the mean over pixels.
+    """
+    found: dict[str, list[tuple[float, float]]] = {}
+    for store in stores:
+        rows = store.table[["source", "frame"]].merge(table[table["keep"]], on=["source", "frame"], how="left")
+        for split, part in rows.groupby("split"):
+            for begin in range(0, len(part), 32):
+                at = part.index.to_numpy()[begin : begin + 32]
+                true = torch.from_numpy(store.colour(at))
+                lab = rgb_to_lab(true)
+                lightness = lightness_of_grey(torch.from_numpy(store.grey(at))) if store.is_pair else lab[:, :1]
+                grey = torch.cat((lightness, torch.zeros_like(lab[:, 1:])), dim=1)
+                errors = mse_ab(grey, lab, scale=128.0), mse_rgb_pm1(to_uint8(grey_rgb(lightness)), true)
+                found.setdefault(str(split), []).extend(zip(*(error.tolist() for error in errors), strict=True))
+    return {
+        split: {
+            key: sum(error[place] for error in errors) / len(errors) for place, key in enumerate(("mse_ab@128", "mse_rgb_pm1"))
+        }
+        for split, errors in found.items()
+    }

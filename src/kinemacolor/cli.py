@@ -102,7 +102,9 @@ def sync(
     from kinemacolor.stages import sync as stage
 
     values = _values(params, settings.SyncParams, {"max_offset": max_offset, "offset": offset})
-    found = stage.sync_source(grey, params=values, out=out) if colour is None else stage.sync(grey, colour, params=values, out=out)
+    found = (
+        stage.sync_source(grey, params=values, out=out) if colour is None else stage.sync(grey, colour, params=values, out=out)
+    )
     for name, value in found.rows():
         print(f"{name:>14}  {value}")
 

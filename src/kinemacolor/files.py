@@ -87,7 +87,9 @@ def _whole_or_absent(target: Path, temporary: Path) -> Iterator[None]:
 def _sweep(target: Path) -> None:
     """Remove what killed processes left of earlier attempts at `target`; what belongs to a living process stays."""
     for left in target.parent.glob(f".{target.stem}*"):
-        found = re.fullmatch(rf"\.({re.escape(target.name)}|{re.escape(target.stem)})\.(\d+)\.(part|old)({re.escape(target.suffix)})?", left.name)
+        found = re.fullmatch(
+            rf"\.({re.escape(target.name)}|{re.escape(target.stem)})\.(\d+)\.(part|old)({re.escape(target.suffix)})?", left.name
+        )
         if found and not _alive(int(found[2])):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
 

@@ -326,7 +326,7 @@ def dag(
 
     if workflow.update_dvc_yaml(write=not check):
         if check:
-            raise UserError("dvc.yaml does not say what params.yaml and the rules say: run `kinemacolor dag`.")
+            raise UserError("dvc.yaml is older than params.yaml or the rules: run `kinemacolor dag`, then go on.")
         print("dvc.yaml brought up to date.", file=sys.stderr)
 
 

@@ -126,12 +126,10 @@ def param_keys(document: Mapping[str, Any], slice_name: str) -> list[str]:
             wanted = [f"sources.{key}.{name}" for name in document["sources"][key] if name != "sync"]
         case "sync":
             wanted = [f"sources.{key}.sync"]
-        case "split":
-            wanted = [f"datasets.{key}.sources", f"datasets.{key}.split"]
         case "train":
             wanted = [f"models.{model}", f"datasets.{dataset}.augment"]
         case "report":
-            wanted = ["experiments"]
+            wanted = []  # what it shows are its dependencies
         case _:
             wanted = [f"datasets.{key}.{stage}"]
     return [name for name in wanted if _stands(document, name.split("."))]
@@ -209,10 +207,9 @@ def dvc_yaml() -> str:
     """The text of dvc.yaml: one stage for every job of the Snakefile's `all`, but for `record` and `all` themselves."""
     document = params.read_document("params.yaml")
     chosen = params.check(document)
-    stages: dict[str, Any] = {}
+    stages: dict[str, Any] = {"dag": _check_stage(chosen)}
     metrics, plots = [], []
     for job in _jobs():
-        name = job["slice"]
         outs: list[Any] = []
         for out in job["outputs"]:
             outs.append({out: {"cache": False}} if out.startswith("reports/") else out)
@@ -223,9 +220,7 @@ def dvc_yaml() -> str:
         stage = {
             "cmd": f"snakemake --cores 1 --quiet rules progress --allowed-rules {job['rule']} --force {job['outputs'][0]}  # {job['shell']}",
             "deps": job["deps"],
-            "params": param_keys(document, name)
-            if job["rule"] != "compare"
-            else [*param_keys(document, f"render-{job['key']}"), f"experiments.{job['key']}"],
+            "params": param_keys(document, job["slice"]),
             "outs": outs,
         }
         stages[f"{job['rule']}-{job['key']}" if job["key"] else job["rule"]] = {
@@ -235,6 +230,16 @@ def dvc_yaml() -> str:
         {"stages": dict(sorted(stages.items())), "metrics": sorted(metrics), "plots": plots}, sort_keys=False, width=1000
     )
     return f"{_HEAD}{_SHAPE}{shape(document, params.slices(chosen), closures_of(chosen))}\n{body}"
+
+
+def _check_stage(chosen: params.Params) -> dict[str, Any]:
+    """A stage without outputs that stops `dvc repro` when entries of params.yaml came, went or gained a section.
+
+    DVC cannot track a key that is not there yet, and it deletes a stage's outputs before the stage can refuse to run.
+    """
+    sources = {source for dataset in chosen.experiments for source in chosen.datasets[dataset].sources}
+    keys = ["experiments", *(f"datasets.{name}" for name in chosen.experiments), *(f"sources.{name}" for name in sorted(sources))]
+    return {"cmd": "kinemacolor dag --check", "params": keys}
 
 
 def _jobs() -> list[dict[str, Any]]:

@@ -68,7 +68,7 @@ class Clone:
     root: Path
 
     def run(self, *command: str, check: bool = True, **more) -> subprocess.CompletedProcess:
-        """Run a command in the clone; its output is text."""
+        """Run a command in the clone; `stdout` holds all its output as text."""
         environment = os.environ | {
             "PYTHONPATH": str(self.root / "src"),
             "OMP_NUM_THREADS": "1",
@@ -76,11 +76,11 @@ class Clone:
             "COLUMNS": "200",
         }
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-        done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, **more)
+        done = subprocess.run(
+            command, cwd=self.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more
+        )
         if check and done.returncode:
-            raise AssertionError(
-                f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
-            )
+            raise AssertionError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-8000:]}")
         return done
 
     def params(self, change=lambda document: None) -> None:

@@ -133,7 +133,7 @@ def test_dvc_yaml_describes_the_stages_of_the_snakefile():
     assert dag.dvc_yaml() == (ROOT / "dvc.yaml").read_text(), "run `kinemacolor dag`"
     described = yaml.safe_load((ROOT / "dvc.yaml").read_text())
     chosen = params.load(ROOT / "params.yaml")
-    expected = {"report"}
+    expected = {"dag", "report"}
     for dataset, names in chosen.experiments.items():
         expected |= {f"{stage}-{dataset}" for stage in ("split", "filter", "compare")}
         expected |= {f"{stage}-{dataset}-{name}" for stage in ("train", "evaluate", "render") for name in names}
@@ -142,6 +142,7 @@ def test_dvc_yaml_describes_the_stages_of_the_snakefile():
             if chosen.sources[source].kind == "film_pair":
                 expected.add(f"sync-{source}")
     assert set(described["stages"]) == expected
+    assert described["stages"].pop("dag")["cmd"] == "kinemacolor dag --check"
     for name, stage in described["stages"].items():
         assert not any(isinstance(out, dict) and out.get("persist") for out in stage["outs"]), name
         rule = name.partition("-")[0]
@@ -153,7 +154,7 @@ def test_dvc_yaml_describes_the_stages_of_the_snakefile():
 def test_dvc_is_told_the_keys_of_a_slice_that_stand_in_params_yaml():
     document = params.read_document(ROOT / "params.yaml")
     assert dag.param_keys(document, "train-bunny-lab_unet") == ["models.lab_unet"]
-    assert dag.param_keys(document, "split-bunny") == ["datasets.bunny.sources", "datasets.bunny.split"]
+    assert dag.param_keys(document, "split-bunny") == ["datasets.bunny.split"]
     assert "sources.casablanca.sync" not in dag.param_keys(document, "download-casablanca")
 
 

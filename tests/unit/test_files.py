@@ -53,7 +53,7 @@ def test_what_a_killed_process_left_is_swept_and_a_living_ones_work_is_not(tmp_p
 
 
 def test_a_full_disk_is_one_sentence(tmp_path):
-    with pytest.raises(UserError, match="No space is left on the device while writing .*a.bin"), atomic_file(tmp_path / "a.bin"):
+    with pytest.raises(UserError, match=r"No space is left on the device while writing .*a.bin"), atomic_file(tmp_path / "a.bin"):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 

@@ -80,7 +80,7 @@ def test_broken_yaml_and_missing_file_name_the_file(tmp_path):
     with pytest.raises(params.ParamsError, match="is missing"):
         params.load(tmp_path / "none.yaml")
     (tmp_path / "bad.yaml").write_text("a: [1,")
-    with pytest.raises(params.ParamsError, match="bad.yaml is no valid YAML"):
+    with pytest.raises(params.ParamsError, match=r"bad.yaml is no valid YAML"):
         params.load(tmp_path / "bad.yaml")
 
 

@@ -288,7 +288,7 @@ class EvaluateParams(Section):
 
     epochs: list[int] = [10, 25]
     """Epochs whose validation error stands in the table (the Games project asked for several)."""
-    samples: int = Field(12, ge=1, le=64)
+    samples: int = Field(9, ge=1, le=64)
     """Frames on a sample sheet, spread evenly over the split."""
 
 

@@ -35,7 +35,7 @@ class LabUNet(nn.Module):
         dropout: share of the deepest level's channels dropped in training; a film has few different scenes.
     """
 
-    def __init__(self, *, width: int = 24, dropout: float = 0.3) -> None:
+    def __init__(self, *, width: int = 16, dropout: float = 0.3) -> None:
         super().__init__()
         n = [width, 2 * width, 4 * width, 8 * width, 8 * width]
         self.down = nn.ModuleList([_block(1, n[0])] + [_block(a, b) for a, b in itertools.pairwise(n)])

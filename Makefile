@@ -19,6 +19,7 @@ test: $(INSTALLED)
 restore: $(INSTALLED)
 	dvc pull --quiet
 	dvc status --quiet
+	mkdir -p .snakemake && touch .snakemake/kinemacolor-recorded
 	snakemake all --cores 1 --touch --quiet all
 
 lint: $(INSTALLED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -161,9 +162,9 @@ def test_a_fresh_clone_restores_and_builds_nothing(clone, tmp_path):
     clone.run("git", "commit", "-qm", "Record a build")
     fresh = type(clone)(tmp_path / "fresh")
     clone.run("git", "clone", "-q", str(clone.root), str(fresh.root))
-    fresh.run("dvc", "pull", "-q")
-    assert fresh.run("dvc", "status", "-q", check=False).returncode == 0
-    fresh.run("snakemake", "all", "--cores", "1", "--touch")
+    # `make restore` itself, with this environment taken as installed.
+    environment = str(Path(sys.prefix))
+    fresh.run("make", "restore", f"VENV={environment}", "-o", f"{environment}/installed")
     assert fresh.snakemake_would_run() == set()
     assert "up to date" in fresh.run("dvc", "repro").stdout
     assert digests(fresh.root) == digests(clone.root)

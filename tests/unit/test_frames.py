@@ -74,6 +74,17 @@ def test_whole_factors_equal_opencv_area(source, size):
     assert np.abs(ours - theirs).max() <= 0.5 + 1e-3
 
 
+def test_every_pixel_is_the_exact_mean_with_halves_rounded_up():
+    # Extended precision in another order of sums; flat areas and hard edges make many exact halves.
+    picture = np.random.default_rng(4).choice(np.array([0, 1, 255], np.uint8), (90, 120, 1)).repeat(3, axis=2)
+    box = (2.5, 1.25, 118.75, 88.5)
+    rows = area_weights(90, box[1], box[3], 24).astype(np.longdouble)
+    columns = area_weights(120, box[0], box[2], 31).astype(np.longdouble)
+    exact = np.einsum("oh,hwc,pw->cop", rows[:, ::-1], picture[::-1].astype(np.longdouble), columns)
+    ours = AreaResize((90, 120), (24, 31), box=box, fit="stretch")(picture)
+    assert np.array_equal(ours, np.floor(exact + 0.5 + 1e-6).astype(np.uint8))
+
+
 @given(length=st.integers(2, 60), out=st.integers(1, 70), data=st.data())
 @settings(max_examples=200, deadline=None)
 def test_weights_average_and_keep_a_ramp(length, out, data):

@@ -3,32 +3,32 @@ PYTHON ?= python3
 VENV ?= .venv
 CORES ?= all
 
-BIN := $(abspath $(VENV))/bin
+BIN := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/bin
 INSTALLED := $(VENV)/installed
 export PATH := $(BIN):$(PATH)
 
 .PHONY: all test restore lint ui lock
 
 all: $(INSTALLED)
-	snakemake --cores $(CORES) all
+	"$(BIN)/snakemake" --cores $(CORES) all
 
 test: $(INSTALLED)
-	python -m pytest -n auto --dist worksteal
+	"$(BIN)/python" -m pytest -n auto --dist loadgroup
 
 # After a fresh clone: fetch what DVC has, build nothing.
 restore: $(INSTALLED)
-	dvc pull --quiet
-	dvc status --quiet
+	"$(BIN)/dvc" pull --quiet
+	"$(BIN)/dvc" status --quiet
 	mkdir -p .snakemake && touch .snakemake/kinemacolor-recorded
-	snakemake all --cores 1 --touch --quiet all
+	"$(BIN)/snakemake" all --cores 1 --touch --quiet all
 
 lint: $(INSTALLED)
-	ruff check .
-	ruff format --check .
-	snakefmt --check Snakefile workflow
+	"$(BIN)/ruff" check .
+	"$(BIN)/ruff" format --check .
+	"$(BIN)/snakefmt" --check Snakefile workflow
 
 ui: $(INSTALLED)
-	mlflow server --backend-store-uri sqlite:///mlflow.db --port 5000
+	"$(BIN)/mlflow" server --backend-store-uri sqlite:///mlflow.db --port 8080
 
 # Take the newest versions that pyproject.toml allows, in a venv of its own.
 lock:
@@ -36,7 +36,7 @@ lock:
 
 $(INSTALLED): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	python -m pip install --quiet --upgrade pip
-	python -m pip install --quiet --requirement requirements.lock
-	python -m pip install --quiet --no-deps --editable .
+	"$(BIN)/python" -m pip install --quiet --upgrade pip
+	"$(BIN)/python" -m pip install --quiet --requirement requirements.lock
+	"$(BIN)/python" -m pip install --quiet --no-deps --editable .
 	touch $@

@@ -227,7 +227,10 @@ def render(
     seconds: Annotated[float | None, typer.Option(help="Length of the stretch.")] = None,
 ) -> None:
     """Make a side-by-side video with sound: grey, the model, truth."""
-    _render([model], video, out, params, sync, start, seconds)
+    from kinemacolor.stages import render as stage
+
+    values = _values(params, settings.RenderParams, {"start": start, "seconds": seconds})
+    stage.render_model(model, video, params=values, sync=sync, out=out, poster=out.with_suffix(".png"))
 
 
 @app.command()
@@ -241,21 +244,10 @@ def compare(
     seconds: Annotated[float | None, typer.Option(help="Length of the stretch.")] = None,
 ) -> None:
     """Make one video of all models: grey, each model, truth."""
-    _render(models, video, out, params, sync, start, seconds)
-
-
-def _render(
-    models: list[Path], video: Path, out: Path, params: Path | None, sync: Path | None, start: float | None, seconds: float | None
-) -> None:
-    from kinemacolor.stages import compare, render
+    from kinemacolor.stages import compare as stage
 
     values = _values(params, settings.RenderParams, {"start": start, "seconds": seconds})
-    poster = out.with_suffix(".png")
-    if len(models) == 1:
-        render.render_model(models[0], video, params=values, sync=sync, out=out, poster=poster)
-    else:
-        captions = {model.name: model for model in models}
-        compare.compare_models(captions, video, params=values, sync=sync, out=out, poster=poster)
+    stage.compare_models(models, video, params=values, sync=sync, out=out, poster=out.with_suffix(".png"))
 
 
 @app.command()
@@ -320,10 +312,13 @@ def schema(out: Out = Path("workflow/params.schema.json")) -> None:
 @app.command()
 def dag(
     check: Annotated[bool, typer.Option("--check", help="Change nothing; exit with 2 if dvc.yaml is out of date.")] = False,
+    made_from: Annotated[Path | None, typer.Option("--made-from", help="Manifest of a build; exit with 2 if code or values changed since.")] = None,
 ) -> None:
     """Bring dvc.yaml up to date with params.yaml and the workflow's rules."""
     from kinemacolor import dag as workflow
 
+    if made_from is not None:
+        workflow.refuse_changed(made_from)
     if workflow.update_dvc_yaml(write=not check):
         if check:
             raise UserError("dvc.yaml is older than params.yaml or the rules: run `kinemacolor dag`, then go on.")

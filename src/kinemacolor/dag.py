@@ -21,7 +21,7 @@ import yaml
 
 from kinemacolor import models, params
 from kinemacolor.errors import UserError
-from kinemacolor.files import atomic_file, canonical_json
+from kinemacolor.files import atomic_file, canonical_json, read_json, sha256_of
 
 PACKAGE = "kinemacolor"
 SLICES = Path(".params")
@@ -87,19 +87,21 @@ def _file(module: str) -> Path | None:
     return None
 
 
-def closure(module: str, families: Iterable[str] = ()) -> list[Path]:
+def closure(module: str, families: Iterable[str] = (), *, without: Iterable[str] = ()) -> list[Path]:
     """Source files that a module needs, itself and everything of ours that it imports, relative to the repository.
 
     Args:
         module: such as `kinemacolor.stages.train`.
         families: network families that it will load by name, which no import statement shows.
+        without: modules that it imports inside functions and that this use of it never reaches.
     """
     waiting = [module, *map(models.module_of, families)]
+    without = set(without)
     seen: dict[str, Path] = {}
     while waiting:
         name = waiting.pop()
         path = _file(name)
-        if name in seen or path is None:
+        if name in seen or name in without or path is None:
             continue
         seen[name] = path
         waiting += _imports(path)
@@ -148,12 +150,18 @@ def shape(document: Mapping[str, Any], slice_names: Iterable[str], closures: Map
     rules = [Path("Snakefile"), *sorted(Path("workflow/rules").glob("*.smk"))]
     content = {
         "keys": {name: param_keys(document, name) for name in slice_names},
-        "sources": {name: document["datasets"][name]["sources"] for name in document["experiments"]},
+        "sources": {name: _shown(document["datasets"][name]) for name in document["experiments"]},
+        "families": {name: document["models"][name]["family"] for names in document["experiments"].values() for name in names},
         "experiments": document["experiments"],
         "code": {name: [str(path) for path in paths] for name, paths in closures.items()},
         "rules": {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in rules if path.is_file()},
     }
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+
+
+def _shown(dataset: Mapping[str, Any]) -> list[Any]:
+    """A dataset's sources and the one that its videos show."""
+    return [dataset["sources"], dataset.get("render", {}).get("source")]
 
 
 def recorded_shape(path: Path = DVC_YAML) -> str | None:
@@ -162,17 +170,75 @@ def recorded_shape(path: Path = DVC_YAML) -> str | None:
     return next((line.removeprefix(_SHAPE) for line in lines if line.startswith(_SHAPE)), None)
 
 
+_UNREACHED = {
+    "video": ("play", "prints"),
+    "game": ("fetch", "prints"),
+    "film_pair": ("play", "prints"),
+    "film_pair, made": ("play",),
+}
+"""Kind of source -> modules of media/ that downloading it never reaches: a better player of games fetches no film again."""
+
+
 def closures_of(chosen: params.Params) -> dict[str, list[Path]]:
-    """Import closure of every stage that the experiments need, by stage or by stage and model family."""
-    stages = ("download", "sync", "frames", "split", "filter", "report")
+    """Import closure of every stage that the experiments need; by source or by model family where these differ."""
+    stages = ("sync", "frames", "split", "filter", "report")
     found = {stage: closure(f"{PACKAGE}.stages.{stage}") for stage in stages}
     for dataset, names in chosen.experiments.items():
+        for source in chosen.datasets[dataset].sources:
+            entry = chosen.sources[source]
+            kind = f"{entry.kind}, made" if isinstance(getattr(entry, "grey", None), params.MadePrint) else entry.kind
+            without = [f"{PACKAGE}.media.{name}" for name in _UNREACHED[kind]]
+            found[f"download-{source}"] = closure(f"{PACKAGE}.stages.download", without=without)
         families = [chosen.models[name].family for name in names]
         found[f"compare-{dataset}"] = closure(f"{PACKAGE}.stages.compare", families)
         for family in families:
             for stage in ("train", "evaluate", "render"):
                 found[f"{stage}-{family}"] = closure(f"{PACKAGE}.stages.{stage}", [family])
     return found
+
+
+# ---------------------------------------------------------------------------------- what a build was made from
+
+
+def write_manifest(chosen: params.Params, folder: Path = Path(".snakemake")) -> Path:
+    """Write what a build is about to be made from: a hash of every source file and of all values.
+
+    `dvc commit` records code and params as they are at the end of a build; whoever edits them meanwhile must not find the
+    old output recorded under the new value. The name holds the content's hash, so builds do not disturb each other.
+    """
+    text = canonical_json(_manifest(chosen))
+    path = folder / f"kinemacolor-made-from-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+    if not path.is_file():
+        with atomic_file(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+def _manifest(chosen: params.Params) -> dict[str, str]:
+    files = {path for paths in closures_of(chosen).values() for path in paths}
+    values = canonical_json(params.slices(chosen))
+    return {str(path): sha256_of(path) for path in sorted(files)} | {"params": hashlib.sha256(values.encode()).hexdigest()}
+
+
+def refuse_changed(manifest: Path) -> None:
+    """Refuse to record a build whose code or values changed while it ran.
+
+    Files that changed are touched, so that they are newer than every output and Snakemake runs what stands on them.
+
+    Raises:
+        UserError: something changed; names it.
+    """
+    before, now = read_json(manifest, "run snakemake again"), _manifest(params.load())
+    changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    for name in changed:
+        if Path(name).is_file():
+            Path(name).touch()
+    if changed:
+        what = "params.yaml" if changed[0] == "params" else changed[0]
+        raise UserError(f"{what} changed while the build was running: run snakemake again; nothing was recorded.")
+
+
+# ------------------------------------------------------------------------------------------ staleness of dvc.yaml
 
 
 def refuse_stale_dvc_yaml(document: Mapping[str, Any], chosen: params.Params, params_file: Path) -> None:
@@ -227,7 +293,7 @@ def dvc_yaml() -> str:
             key: value for key, value in stage.items() if value
         }
     body = yaml.safe_dump(
-        {"stages": dict(sorted(stages.items())), "metrics": sorted(metrics), "plots": plots}, sort_keys=False, width=1000
+        {"stages": stages, "metrics": metrics, "plots": plots}, sort_keys=False, width=1000
     )
     return f"{_HEAD}{_SHAPE}{shape(document, params.slices(chosen), closures_of(chosen))}\n{body}"
 
@@ -238,7 +304,9 @@ def _check_stage(chosen: params.Params) -> dict[str, Any]:
     DVC cannot track a key that is not there yet, and it deletes a stage's outputs before the stage can refuse to run.
     """
     sources = {source for dataset in chosen.experiments for source in chosen.datasets[dataset].sources}
+    models_used = {name for names in chosen.experiments.values() for name in names}
     keys = ["experiments", *(f"datasets.{name}" for name in chosen.experiments), *(f"sources.{name}" for name in sorted(sources))]
+    keys += [f"models.{name}.family" for name in sorted(models_used)]
     return {"cmd": "kinemacolor dag --check", "params": keys}
 
 

@@ -47,10 +47,37 @@ def atomic_file(target: Path) -> Iterator[Path]:
         os.replace(temporary, target)
 
 
+def refuse_foreign(target: Path, *, marker: str) -> None:
+    """Refuse to replace what no stage of ours wrote; call it before the work, whose result would have no place.
+
+    Args:
+        marker: the file by which the stage knows a folder of its own, such as index.parquet.
+
+    Raises:
+        UserError: `target` is a file, or a folder that holds something but not `marker`.
+    """
+    target = Path(target).resolve()
+    if target.exists() and not target.is_dir():
+        raise UserError(f"{target} is a file: name a new folder.")
+    # Snakemake leaves its time stamp in folders that it made.
+    holds = {entry.name for entry in target.iterdir()} - {".snakemake_timestamp"} if target.is_dir() else set()
+    if holds and marker not in holds:
+        raise UserError(f"{target} holds other files: name a new folder.")
+
+
 @contextlib.contextmanager
-def atomic_folder(target: Path) -> Iterator[Path]:
-    """Yield a new temporary folder beside `target`; it takes `target`'s place when the block ends well."""
-    target = Path(target)
+def atomic_folder(target: Path, *, marker: str | None = None) -> Iterator[Path]:
+    """Yield a new temporary folder beside `target`; it takes `target`'s place when the block ends well.
+
+    Args:
+        marker: as for `refuse_foreign`, which is asked before and after the block; None replaces whatever is there.
+
+    Raises:
+        UserError: `target` holds other files, or the disk is full.
+    """
+    target = Path(target).resolve()  # `.` has no name, and what a link leads to is what is replaced
+    if marker is not None:
+        refuse_foreign(target, marker=marker)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     with _whole_or_absent(target, temporary):
         shutil.rmtree(temporary, ignore_errors=True)
@@ -59,6 +86,8 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         for file in temporary.rglob("*"):
             if file.is_file():
                 _sync(file)
+        if marker is not None:  # hours may lie between
+            refuse_foreign(target, marker=marker)
         # An existing target moves aside first: a rename onto a folder that is not empty fails.
         old = target.with_name(f".{target.name}.{os.getpid()}.old")
         if target.exists():
@@ -79,9 +108,23 @@ def _whole_or_absent(target: Path, temporary: Path) -> Iterator[None]:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        if isinstance(error, Exception) and not isinstance(error, UserError) and is_full_disk(error):
             raise full_disk(target) from error
         raise
+
+
+def is_full_disk(error: BaseException | None) -> bool:
+    """Whether an error, or one that it came from, says that no space is left on the device.
+
+    Libraries in other languages (safetensors, SQLite) have no errno to give and say it in words.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            return True
+        if re.search(r"No space left on device|database or disk is full", str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _sweep(target: Path) -> None:
@@ -125,12 +168,14 @@ def read_json(path: Path, remedy: str = "run the stage that writes it") -> Any:
     """Read a JSON artefact.
 
     Raises:
-        UserError: the file is missing or is no JSON; the sentence ends with `remedy`.
+        UserError: the file is missing, cannot be read or is no JSON; the sentence ends with `remedy`.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path} is missing: {remedy}.") from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): {remedy}.") from None
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise UserError(f"{path} is no valid JSON: remove it and {remedy}.") from None
 

@@ -75,8 +75,10 @@ class Run:
         """Log which frames the run was trained on: the table, its origin, and its md5."""
         mlflow = _mlflow(self._store)
         data = mlflow.data.from_pandas(table, source=source, name=name, digest=digest)
-        with mlflow.start_run(run_id=self.id):
-            mlflow.log_input(data, context="training")
+        context = mlflow.entities.InputTag(key="mlflow.data.context", value="training")
+        # Not through a `with` of the run, which would mark it finished when the training has only begun.
+        described = mlflow.entities.DatasetInput(data._to_mlflow_entity(), [context])
+        mlflow.MlflowClient(self._store).log_inputs(self.id, [described])
 
     @_harmless
     def model(self, network: nn.Module, *, example: np.ndarray) -> None:
@@ -129,19 +131,27 @@ def start(experiment: str, name: str, *, params: Mapping[str, Any], tags: Mappin
 
 def of_model(meta: Mapping[str, Any]) -> Run:
     """The run that trained a model, from its meta.json, so that evaluate and render log into it."""
-    run_id = meta.get("mlflow_run_id")
+    store, run_id = uri(), meta.get("mlflow_run_id")
+    if store.startswith("sqlite:///") and not Path(store.removeprefix("sqlite:///")).is_file():
+        run_id = None  # the model came from elsewhere: there is nothing to log into, and no store to be made for it
     if run_id is not None:
         try:
-            _mlflow(uri()).MlflowClient(uri()).get_run(run_id)
-        except Exception:  # trained on another machine, or the store is away: nothing to log into
+            with _alone(store):
+                _mlflow(store).MlflowClient(store).get_run(run_id)
+        except Exception:  # trained on another machine, or the store is away
             run_id = None
-    return Run(uri(), run_id)
+    return Run(store, run_id)
+
+
+def _alone(store: str) -> contextlib.AbstractContextManager:
+    """The lock under which a SQLite store is opened for the first time; a server needs none."""
+    return FileLock(".mlflow.lock") if store.startswith("sqlite") else contextlib.nullcontext()
 
 
 def _prepared(store: str, experiment: str) -> str:
     """Id of the experiment; the store is created and migrated by one process at a time."""
     mlflow = _mlflow(store)
-    with FileLock(".mlflow.lock") if store.startswith("sqlite") else contextlib.nullcontext():
+    with _alone(store):
         client = mlflow.MlflowClient(store)
         found = client.get_experiment_by_name(experiment)
         if found is not None:

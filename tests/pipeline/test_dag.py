@@ -102,6 +102,15 @@ def test_a_new_source_brings_its_own_stages_only(clone):
         }
         document["experiments"]["mine"] = ["alpha"]
 
+    def add_and_change(document):
+        add(document)
+        document["models"]["lab"]["optimiser"]["lr"] = 0.5
+
+    # A changed value beside a new entry: the check comes first, before DVC deletes what it would build anew.
+    clone.params(add_and_change)
+    stale = clone.run("dvc", "repro", check=False)
+    assert stale.returncode != 0 and "run `kinemacolor dag`" in stale.stdout
+    assert (clone.root / "data/models/film/lab/weights.safetensors").is_file(), "a refused run loses nothing"
     clone.params(add)
     before = (clone.root / "dvc.yaml").read_text()
     try:
@@ -116,9 +125,6 @@ def test_a_new_source_brings_its_own_stages_only(clone):
             "compare-mine",
         }
         assert clone.snakemake_would_run() == own | {"report", "record"}
-        stale = clone.run("dvc", "repro", check=False)
-        assert stale.returncode != 0 and "run `kinemacolor dag`" in stale.stdout
-        assert (clone.root / "reports/index.html").is_file(), "a refused run loses nothing"
         assert clone.run("kinemacolor", "dag", "--check", check=False).returncode == 2
         clone.run("kinemacolor", "dag")
         assert set(json.loads(clone.run("dvc", "status", "--json", check=False).stdout)) == own | {"report", "dag"}

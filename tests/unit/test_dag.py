@@ -2,6 +2,8 @@
 
 import ast
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 import yaml
 
 from kinemacolor import dag, models, params
+from kinemacolor.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 STAGES = ["download", "sync", "frames", "split", "filter", "train", "evaluate", "render", "compare", "report"]
@@ -40,7 +43,7 @@ def test_a_closure_holds_every_module_that_the_stage_really_imports(stage):
 
 
 def test_editing_one_network_concerns_the_models_of_its_file_alone():
-    closures = dag.closures_of(params.load(ROOT / "params.yaml"))
+    closures = dag.closures_of(params.load(ROOT / "tests/golden/params.yaml"))
     unet = Path("src/kinemacolor/models/lab_unet.py")
     assert {name for name, files in closures.items() if unet in files} == {
         "train-lab_unet",
@@ -48,6 +51,34 @@ def test_editing_one_network_concerns_the_models_of_its_file_alone():
         "render-lab_unet",
         "compare-bunny",
     }
+
+
+def test_a_better_player_of_games_fetches_no_film_again():
+    closures = dag.closures_of(params.load(ROOT / "tests/golden/params.yaml"))
+    names = {source: {path.name for path in closures[f"download-{source}"]} for source in ("bunny", "freedoom")}
+    assert "explorer.py" in names["freedoom"] and "fetch.py" not in names["freedoom"]
+    assert {"fetch.py", "prints.py"} <= names["bunny"] and "explorer.py" not in names["bunny"]
+
+
+def test_a_build_is_not_recorded_under_values_or_code_that_changed_meanwhile(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "tests/golden/params.yaml", tmp_path / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(dag, "__file__", str(tmp_path / "src/kinemacolor/dag.py"))
+    manifest = dag.write_manifest(params.load(), tmp_path)
+    dag.refuse_changed(manifest)
+    code = tmp_path / "src/kinemacolor/colour.py"
+    os.utime(code, (0, 0))
+    dag.refuse_changed(manifest)
+    code.write_text(code.read_text() + "# edited\n")
+    os.utime(code, (0, 0))
+    with pytest.raises(UserError, match=r"colour.py changed while the build was running: run snakemake again"):
+        dag.refuse_changed(manifest)
+    assert code.stat().st_mtime > 1e9, "touched, so that it is newer than what was built from it"
+    code.write_text((ROOT / "src/kinemacolor/colour.py").read_text())
+    Path("params.yaml").write_text(Path("params.yaml").read_text().replace("lr: 0.0001", "lr: 0.7"))
+    with pytest.raises(UserError, match=r"params.yaml changed"):
+        dag.refuse_changed(manifest)
 
 
 def test_an_import_inside_a_function_counts_and_a_type_checking_one_does_not(tmp_path, monkeypatch):
@@ -124,6 +155,7 @@ def test_slices_are_written_only_where_the_content_differs(tmp_path):
     dag.write_slices(dict(reversed(values.items())), tmp_path)
     assert times == {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     dag.write_slices(values | {"split-bunny": {"other": 1}}, tmp_path)
+    assert json.loads((tmp_path / "split-bunny.json").read_text()) == {"other": 1}
     dag.write_slices({name: value for name, value in values.items() if name != "sync-bunny"}, tmp_path)
     assert not (tmp_path / "sync-bunny.json").exists()
 

@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from kinemacolor.errors import UserError
-from kinemacolor.frames.splits import split_frames
+from kinemacolor.frames.splits import _allotted, split_frames
 from kinemacolor.params import ChronologicalSplit, SeededSplit
 
 
@@ -53,7 +53,7 @@ def test_no_frame_has_a_neighbour_of_another_part_within_the_guard(count, guard,
     try:
         table = split_frames(frames, params)
     except UserError:
-        assume(False)  # so few blocks that none is for training
+        assume(False)  # fewer blocks than parts
     assert table.equals(split_frames(frames.sample(frac=1, random_state=shuffle), params)), "the order of rows does not matter"
     merged = table.merge(frames)
     time, part = merged["time"].to_numpy(), merged["split"].to_numpy()
@@ -65,7 +65,7 @@ def test_no_frame_has_a_neighbour_of_another_part_within_the_guard(count, guard,
 @pytest.mark.parametrize("unit", ["block", "clip", "frame"])
 def test_an_old_frame_never_moves_because_a_source_was_added(unit):
     params = SeededSplit(fractions=(0.6, 0.2, 0.2), unit=unit, block=7, guard=0, seed=3)
-    old = [film(80, source=f"s{number}") for number in range(8)]
+    old = [film(80, source=f"s{number}") for number in range(24)]
     before = split_frames(pd.concat(old), params)
     after = split_frames(pd.concat([film(80, source="new"), *old[::-1]]), params)
     both = before.merge(after, on=["source", "frame"], suffixes=("", "_after"))
@@ -89,6 +89,22 @@ def test_the_seed_decides():
     assert a == b and a != c
 
 
-def test_a_split_without_training_frames_is_refused():
-    with pytest.raises(UserError, match="no frame for training"):
-        split_frames(film(3), SeededSplit(fractions=(0.0, 0.5, 0.5)))
+def test_a_part_with_a_share_gets_frames_or_the_split_is_refused():
+    with pytest.raises(UserError, match="no frame for train"):
+        split_frames(film(3), SeededSplit(fractions=(0.0, 0.5, 0.5), block=1, guard=0))
+    # Four blocks of 30 s and shares of .8, .1, .1: rounding alone would leave test empty.
+    table = split_frames(film(120), SeededSplit(fractions=(0.8, 0.1, 0.1), guard=0))
+    assert sizes(table) == [60, 30, 30]
+    with pytest.raises(UserError, match=r"no frame for test out of 60.*smaller blocks"):
+        split_frames(film(60), SeededSplit(fractions=(0.8, 0.1, 0.1)))
+    assert sizes(split_frames(film(60), SeededSplit(fractions=(0.9, 0.1, 0.0), guard=0))) == [30, 30, 0]
+
+
+@given(count=st.integers(1, 200), shares=st.tuples(*[st.floats(0, 1)] * 3).filter(lambda shares: sum(shares) > 0.1))
+@settings(max_examples=200, deadline=None)
+def test_units_are_allotted_whole_and_close_to_their_shares(count, shares):
+    shares = np.array(shares) / sum(shares)
+    units = _allotted(count, shares)
+    assert units.sum() == max(count, (shares > 1e-9).sum()) and (units[shares <= 1e-9] == 0).all()
+    if count >= 3:
+        assert (units[shares > 1e-9] >= 1).all() and np.abs(units - shares * count).max() <= 2

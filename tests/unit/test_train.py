@@ -61,6 +61,10 @@ SETTINGS = {
 }
 
 
+COMMAND = [sys.executable, "-m", "kinemacolor.cli", "train", "frames", "--filter", "filter.parquet", "--params", "slice.json"]
+COMMAND += ["--dataset", "film", "--name", "killed", "--out", "killed"]
+
+
 def run_train(data: Path, out: str, **changes) -> dict:
     return train(
         [data / "frames"],
@@ -96,15 +100,8 @@ def test_it_learns_and_repeats_itself_to_the_byte(data):
 def test_a_killed_training_ends_as_an_unbroken_one(data):
     run_train(data, "unbroken")
     write_json(data / "slice.json", SETTINGS)
-    command = [sys.executable, "-m", "kinemacolor.cli", "train", "frames", "--filter", "filter.parquet", "--params", "slice.json"]
-    command += ["--dataset", "film", "--name", "killed", "--out", "killed"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    for line in process.stderr:
-        if "epoch 3/6" in line:
-            process.send_signal(signal.SIGKILL)
-            break
-    assert process.wait() == -signal.SIGKILL and not (data / "killed").exists()
-    again = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=True)
+    kill_after(data, 3)
+    again = subprocess.run(COMMAND, stderr=subprocess.PIPE, text=True, check=True)
     assert "epoch 1/6" not in again.stderr and "epoch 6/6" in again.stderr
     assert (data / "killed/weights.safetensors").read_bytes() == (data / "unbroken/weights.safetensors").read_bytes()
     figures = [
@@ -118,18 +115,45 @@ def test_a_killed_training_ends_as_an_unbroken_one(data):
     assert sorted({metric.step for metric in history}) == [1, 2, 3, 4, 5, 6], "one MLflow run holds the whole curve"
 
 
+def kill_after(data: Path, epoch: int) -> None:
+    """Start the training `killed` as slice.json says and kill it when that epoch is reported."""
+    process = subprocess.Popen(COMMAND, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if f"epoch {epoch}/" in line:
+            process.send_signal(signal.SIGKILL)
+            break
+    assert process.wait() == -signal.SIGKILL and not (data / "killed").exists()
+
+
 def test_a_checkpoint_of_other_values_is_not_resumed(data):
+    write_json(data / "slice.json", SETTINGS | {"model": SETTINGS["model"] | {"optimiser": {"name": "adam", "lr": 0.03}}})
+    kill_after(data, 2)
+    assert list((data / ".checkpoints").rglob("last.ckpt"))
     write_json(data / "slice.json", SETTINGS)
-    run_train(data, "model", epochs=2)
-    left = data / "checkpoints" / "model" / "0123456789abcdef"
-    left.mkdir(parents=True)
-    (left / "last.ckpt").write_bytes(b"of other values")
-    assert run_train(data, "model", epochs=2)["epochs"] == 2
-    assert not left.exists()
+    again = subprocess.run(COMMAND, stderr=subprocess.PIPE, text=True, check=True)
+    assert "epoch 1/6" in again.stderr
+    run_train(data, "unbroken")
+    assert (data / "killed/weights.safetensors").read_bytes() == (data / "unbroken/weights.safetensors").read_bytes()
+    assert not list((data / ".checkpoints").rglob("*.ckpt")), "checkpoints of older values go too"
+
+
+def test_frames_that_the_network_cannot_take_are_refused(data):
+    with pytest.raises(UserError, match=r"big needs sides that are multiples of 16, but augment\.crop is 20: choose"):
+        train(
+            [data / "frames"],
+            filter_table=data / "filter.parquet",
+            name="big",
+            dataset="film",
+            model=Model(**SETTINGS["model"]),
+            augment=AugmentParams(crop=20),
+            out=data / "big",
+            checkpoints=data / "checkpoints",
+        )
+    assert not (data / "big").exists()
 
 
 def test_divergence_says_what_happened(data):
-    with pytest.raises(UserError, match=r"Training diverged in epoch \d+ \(the loss is nan|inf\): lower optimiser.lr"):
+    with pytest.raises(UserError, match=r"Training diverged in epoch \d+ \(the loss is (nan|inf)\): lower optimiser.lr"):
         run_train(data, "bad", family="film_unet", options={}, optimiser={"name": "sgd", "lr": 1e9}, precision="32")
     assert not (data / "bad").exists()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from kinemacolor import dag, params
 from kinemacolor.errors import UserError
 
-PARAMS_FILE = Path(config.get("params", "params.yaml"))
+PARAMS_FILE = Path("params.yaml")
 try:
     DOCUMENT = params.read_document(PARAMS_FILE)
     PARAMS = params.check(DOCUMENT, str(PARAMS_FILE))
@@ -15,6 +15,7 @@ except (params.ParamsError, UserError) as error:
     raise WorkflowError(str(error)) from None
 
 dag.write_slices(params.slices(PARAMS))
+MADE_FROM = dag.write_manifest(PARAMS)
 CODE = {stage: [str(path) for path in paths] for stage, paths in dag.closures_of(PARAMS).items()}
 
 EXPERIMENTS = PARAMS.experiments

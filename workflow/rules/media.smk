@@ -4,7 +4,7 @@
 rule download:
     input:
         params=".params/download-{source}.json",
-        code=CODE["download"],
+        code=lambda wildcards: CODE[f"download-{wildcards.source}"],
     output:
         directory("data/raw/{source}"),
     threads: 2

@@ -1,4 +1,5 @@
-# Snakemake builds, DVC versions: every output of a complete build is recorded in dvc.lock, never those of a part of one.
+# Snakemake builds, DVC versions: every output of a complete build is recorded in dvc.lock, never those of a part of one,
+# and never under code or values that were edited while it ran.
 
 
 rule record:
@@ -12,5 +13,7 @@ rule record:
         "reports/index.html",
     output:
         touch(RECORD),
+    params:
+        made_from=MADE_FROM,
     shell:
-        "kinemacolor dag && dvc commit --force --quiet --no-relink"
+        "kinemacolor dag --made-from {params.made_from} && dvc commit --force --quiet --no-relink"

@@ -29,7 +29,7 @@ def split_frames(table: pd.DataFrame, params: ChronologicalSplit | SeededSplit) 
         source, frame, split (`train`, `val` or `test`), in the order of `table` sorted by source and time.
 
     Raises:
-        UserError: no frame is left for training.
+        UserError: a part that is to have frames gets none.
     """
     table = table[["source", "frame", "time"]].reset_index(drop=True)
     # Order of sources as given, order of frames by time: never by where a row happens to stand.
@@ -38,10 +38,13 @@ def split_frames(table: pd.DataFrame, params: ChronologicalSplit | SeededSplit) 
     part = _chronological(table, params) if isinstance(params, ChronologicalSplit) else _seeded(table, params)
     keep = part != _DROPPED
     out = table.loc[keep, ["source", "frame"]].assign(split=np.array(PARTS, dtype=object)[part[keep]])
-    if not (out["split"] == "train").any():
-        raise UserError(
-            f"The split leaves no frame for training out of {len(table)}: take more frames (`every`) or other `split` values."
-        )
+    wanted = params.fractions or (1.0, 1.0, 0.0)  # by counts, the rest may well be nothing
+    for name, share in zip(PARTS, wanted, strict=True):
+        if (share > 0 or name == "train") and not (out["split"] == name).any():
+            raise UserError(
+                f"The split leaves no frame for {name} out of {len(table)}: take more frames (`frames.every`), "
+                f"smaller blocks or guards (`split.block`, `split.guard`), or give {name} a share of 0."
+            )
     return out.reset_index(drop=True)
 
 
@@ -94,7 +97,20 @@ def _ranked(unit: np.ndarray, source: str, seed: int, edges: np.ndarray) -> np.n
     """Part of each distinct unit of one source: units in the order of their hashes, cut at the fractions."""
     units = np.unique(unit)
     rank = np.argsort(np.argsort([_draw(seed, source, str(value)) for value in units]))
-    return np.searchsorted(np.rint(edges * len(units)), rank, side="right").astype(np.int8)
+    return np.searchsorted(np.cumsum(_allotted(len(units), np.diff(edges, prepend=0, append=1)))[:2], rank, side="right").astype(
+        np.int8
+    )
+
+
+def _allotted(count: int, shares: np.ndarray) -> np.ndarray:
+    """Units for each part: by largest remainder, but at least one for every part with a share while there are enough."""
+    exact = shares * count
+    units = np.maximum(np.floor(exact + 1e-9), shares > 1e-9).astype(int)
+    while units.sum() > count and units.max() > 1:
+        units[np.argmax(np.where(units > 1, units - exact, -np.inf))] -= 1
+    for place in np.argsort(units - exact, kind="stable")[: max(0, count - units.sum())]:
+        units[place] += 1
+    return units
 
 
 def _guarded(part: np.ndarray, time: np.ndarray, guard: float) -> np.ndarray:

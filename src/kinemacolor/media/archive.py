@@ -7,6 +7,7 @@ becomes a path, so a hostile archive cannot write anywhere. Links and devices ar
 from __future__ import annotations
 
 import contextlib
+import lzma
 import shutil
 import tarfile
 import tempfile
@@ -20,6 +21,7 @@ from kinemacolor.errors import UserError
 from kinemacolor.files import atomic_file
 
 _BLOCK = 1 << 20
+_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError)
 
 
 def extract(archive: Path, members: Sequence[str], target: Path, *, key: str) -> None:
@@ -54,7 +56,10 @@ def _copy_member(archive: IO[bytes], member: str, target: IO[bytes], place: str,
             shutil.copyfileobj(content, target, _BLOCK)
     except KeyError:
         raise UserError(f"{place} holds no {member}: correct {key}.") from None
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+    except (*_DAMAGED, OSError) as error:
+        # gzip's BadGzipFile and bz2's errors are OSErrors that no system call gave; a full disk is another matter.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise UserError(f"{place} is no tar or zip, or a damaged one: run again to fetch it anew, or correct {key}.") from error
 
 

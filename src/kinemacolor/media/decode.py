@@ -109,7 +109,7 @@ def decode(
                     if frame.is_corrupt:
                         continue
                 if number >= first and number % every == first % every and time >= start and (wanted is None or number in wanted):
-                    yield Picture(number, time, _pixels(converter, frame, grey, size))
+                    yield Picture(number, time, pixels_of(converter, frame, grey, size))
                 last_good = time + float(1 / extent.frame_rate)
         # Who asked only for what lies before the break has got all of it.
         until = extent.last_good_time
@@ -124,8 +124,8 @@ def _time(path: Path, frame: VideoFrame, origin: object) -> float:
     return float(frame.pts * frame.time_base - origin)
 
 
-def _pixels(converter: VideoReformatter, frame: VideoFrame, grey: bool, size: tuple[int, int] | None) -> NDArray[np.uint8]:
-    """Convert one frame, upright, to RGB or luma of the wanted size."""
+def pixels_of(converter: VideoReformatter, frame: VideoFrame, grey: bool, size: tuple[int, int] | None) -> NDArray[np.uint8]:
+    """Convert one frame, upright, to (H, W, 3) RGB or (H, W) luma, of `size` (height, width) or its own; see `decode`."""
     turned = frame.rotation % 180 != 0
     height, width = size or ((frame.width, frame.height) if turned else (frame.height, frame.width))
     if turned:

@@ -70,6 +70,7 @@ class VideoWriter:
         )
         self._frame_rate = Fraction(frame_rate)
         self._sound = _sound(audio, audio_start, audio_seconds) if audio else None
+        self._sound_ends = audio_seconds is not None
         self._stack = contextlib.ExitStack()
         self._process: subprocess.Popen[bytes]
         self._messages: IO[bytes]
@@ -128,19 +129,20 @@ class VideoWriter:
         frames = frames.filter("scale", flags="bicubic+accurate_rnd+full_chroma_inp", **scaling)
         # The filters' frames overrule the encoder's options, so the tags are set on them.
         frames = frames.filter("setparams", color_primaries="bt709", color_trc="bt709")
+        place = f"file:{target}"  # a colon in a name would read as a protocol
         if self._sound is None:
-            output = ffmpeg.output(frames, str(target), fflags="+bitexact", **self._video)
+            output = ffmpeg.output(frames, place, fflags="+bitexact", **self._video)
         else:
-            output = ffmpeg.output(
-                frames, self._sound, str(target), fflags="+bitexact", acodec="aac", shortest=None, **self._video
-            )
+            # `-shortest` cuts a little sooner or later from run to run: only for sound whose length is not known.
+            ending = {} if self._sound_ends else {"shortest": None}
+            output = ffmpeg.output(frames, self._sound, place, fflags="+bitexact", acodec="aac", **ending, **self._video)
         options = output.global_args("-hide_banner", "-nostdin", "-loglevel", "error")
         return ffmpeg.compile(options, cmd=imageio_ffmpeg.get_ffmpeg_exe(), overwrite_output=True)
 
 
 def _sound(path: Path, start: float, seconds: float | None) -> object | None:
-    """The filtered sound of a file, endless through silence; None if the file has none."""
-    with av.open(str(path), metadata_errors="replace") as container:
+    """The filtered sound of a file, followed by silence up to `seconds` or without end; None if the file has none."""
+    with av.open(f"file:{path}", metadata_errors="replace") as container:
         if not container.streams.audio:
             return None
         video = best_video(container)
@@ -148,5 +150,5 @@ def _sound(path: Path, start: float, seconds: float | None) -> object | None:
         if video is not None and video.start_time is not None:
             start += float(video.start_time * video.time_base) - (container.start_time or 0) / av.time_base
     cut = {"ss": f"{start:.6f}"} | ({} if seconds is None else {"t": f"{seconds:.6f}"})
-    sound = ffmpeg.input(str(path), **cut).audio
-    return sound.filter("aresample", **{"async": 1, "first_pts": 0}).filter("apad")
+    sound = ffmpeg.input(f"file:{path}", **cut).audio.filter("aresample", **{"async": 1, "first_pts": 0})
+    return sound.filter("apad") if seconds is None else sound.filter("apad", whole_dur=seconds).filter("atrim", duration=seconds)

@@ -30,7 +30,7 @@ import numpy as np
 from kinemacolor.errors import UserError
 from kinemacolor.files import atomic_file
 from kinemacolor.media.leader import leader_frames
-from kinemacolor.media.probe import Probe, best_video, probe
+from kinemacolor.media.probe import Probe, best_video, local_address, probe
 from kinemacolor.params import Recipe
 
 _X264_THREADS = 3
@@ -102,7 +102,7 @@ def _counted(stream: Any, rate: Fraction) -> Any:
 def _film_picture(colour: Path, recipe: Recipe, rate: Fraction, crop: tuple[int, int, int, int], print_width: int) -> Any:
     """The film's luma: cut, cropped, scaled and graded."""
     left, top, width, height = crop
-    picture = ffmpeg.input(str(colour), threads=2).video
+    picture = ffmpeg.input(local_address(colour), threads=2).video
     # The matrix is neutralised first: luma stays the luma that the film has, whichever weights made it.
     picture = picture.filter("setparams", colorspace="bt709") if _is_yuv(colour) else picture
     picture = picture.filter("trim", start_frame=recipe.trim_frames)
@@ -118,7 +118,7 @@ def _film_picture(colour: Path, recipe: Recipe, rate: Fraction, crop: tuple[int,
 
 def _is_yuv(colour: Path) -> bool:
     """Whether the film is stored as luma and chroma; RGB has no matrix that could be relabelled."""
-    with av.open(str(colour), metadata_errors="replace") as container:
+    with av.open(local_address(colour), metadata_errors="replace") as container:
         layout = best_video(container).codec_context.pix_fmt or ""
     return layout.startswith(("yuv", "nv", "p0", "p2", "p4", "gray"))
 
@@ -152,14 +152,14 @@ def _with_grain(picture: Any, recipe: Recipe, rate: Fraction, print_width: int, 
 
 def _sound(colour: Path, recipe: Recipe, film: Probe, scratch: str) -> Any:
     """Noise as long as the leader, then the film's sound from the first picture that is kept."""
-    with av.open(str(colour), metadata_errors="replace") as container:
+    with av.open(local_address(colour), metadata_errors="replace") as container:
         video = best_video(container)
         # ffmpeg counts from the start of the file; pictures may begin later than sound.
         begin = float((video.start_time or 0) * video.time_base) - (container.start_time or 0) / av.time_base
     rate, layout = film.audio["rate"], "mono" if film.audio["channels"] == 1 else "stereo"
     form = {"sample_rates": rate, "channel_layouts": layout, "sample_fmts": "fltp"}
     start = begin + float(recipe.trim_frames / film.frame_rate)
-    sound = ffmpeg.input(str(colour)).audio.filter("aresample", rate, **{"async": 1, "first_pts": 0})
+    sound = ffmpeg.input(local_address(colour)).audio.filter("aresample", rate, **{"async": 1, "first_pts": 0})
     sound = sound.filter("aformat", **form).filter("atrim", start=f"{start:.6f}").filter("asetpts", "PTS-STARTPTS")
     # No longer than the pictures: a player would show the last one for as long as the sound goes on.
     seconds = float((film.frames - recipe.trim_frames) / film.frame_rate)
@@ -181,7 +181,7 @@ def _command(streams: list[Any], recipe: Recipe, film: Probe, target: Path) -> l
     )  # fmt: skip
     if film.audio:
         options |= {"acodec": "aac", "audio_bitrate": "128k"}
-    output = ffmpeg.output(*streams, str(target), **options)
+    output = ffmpeg.output(*streams, local_address(target), **options)
     output = output.global_args("-hide_banner", "-loglevel", "error", "-progress", "pipe:1", "-filter_complex_threads", "2")
     return ffmpeg.compile(output, cmd=imageio_ffmpeg.get_ffmpeg_exe(), overwrite_output=True)
 

@@ -94,7 +94,7 @@ def open_video(path: Path) -> InputContainer:
         raise UserError(f"{path} is missing: put the file there or correct the path.")
     options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
     try:
-        container = av.open(str(path), container_options=options, metadata_errors="replace")
+        container = av.open(local_address(path), container_options=options, metadata_errors="replace")
     except (av.error.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(
@@ -104,6 +104,11 @@ def open_video(path: Path) -> InputContainer:
         container.close()
         raise UserError(f"{path} is no video (it holds no moving picture): give a file that does.")
     return container
+
+
+def local_address(path: Path) -> str:
+    """A local file as ffmpeg must be told of it: 12:30.mkv by itself would be an address of the protocol `12`."""
+    return f"file:{path}"
 
 
 def best_video(container: InputContainer) -> VideoStream | None:
@@ -128,7 +133,8 @@ class Extent:
     """What the packets of a full pass say of where a file ends, against what its head promised.
 
     Three signs of a file that was cut off: a packet that lacks its tail; fewer packets than a complete index lists
-    (mp4, mov); an end before the duration at the head (Matroska and the rest).
+    (mp4, mov); an end before the duration at the head (Matroska and the rest). An AVI's index lies at its end; without
+    one ffmpeg guesses the duration anew from the bytes that are there, so the head's own count of pictures is asked.
     """
 
     def __init__(self, container: InputContainer, video: VideoStream) -> None:
@@ -137,6 +143,8 @@ class Extent:
         self._indexed = len(video.index_entries) if self._is_mov else 0
         # A Matroska file written live has no duration at its head; ffmpeg then takes it from the last packets.
         self._promised = (container.duration + (container.start_time or 0)) / av.time_base if container.duration else 0.0
+        if container.format.name == "avi" and video.start_time is not None:
+            self._promised = max(self._promised, float((video.start_time + video.frames) * video.time_base))
         self._seen = 0
         self._last_end = 0.0
         self._start = float((video.start_time or 0) * video.time_base)
@@ -165,7 +173,7 @@ class Extent:
             self._damaged = True
         if self._damaged:
             return
-        if not packet.is_discard and not _is_hidden(packet, self._video):
+        if not packet.is_discard and not is_hidden(packet, self._video):
             self.frames += 1
             end += 0.0 if duration else float(1 / self.frame_rate)
             self.end = max(self.end, end - self._start)
@@ -190,7 +198,7 @@ class Extent:
         return round(max(0.0, min(self.end, self._good_until)), 3)
 
 
-def _is_hidden(packet: Packet, video: VideoStream) -> bool:
+def is_hidden(packet: Packet, video: VideoStream) -> bool:
     """Whether a packet holds a VP8 picture that only others refer to: its show_frame bit (RFC 6386, 9.1) is zero."""
     return video.codec_context.name == "vp8" and not (memoryview(packet)[0] >> 4) & 1
 
@@ -199,5 +207,6 @@ def truncated(path: Path, last_good_time: float) -> UserError:
     """The error for a file that ends, or is damaged, after `last_good_time` seconds."""
     return UserError(
         f"{path} is truncated or damaged after {last_good_time:.2f} s, its last good time: "
-        "fetch it again, or set allow_truncated to take what is there."
+        "fetch it again, or take what is there: allow_truncated at its source in params.yaml; by hand, --allow-truncated of "
+        "download, sync and frames."
     )

@@ -17,8 +17,8 @@ import av.error
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
-from kinemacolor.media.decode import Picture, _pixels, decode
-from kinemacolor.media.probe import _is_hidden, best_video, open_video
+from kinemacolor.media.decode import Picture, decode, pixels_of
+from kinemacolor.media.probe import best_video, is_hidden, open_video
 
 
 def decode_stretch(path: Path, *, start: float, end: float, grey: bool = False) -> Iterator[Picture]:
@@ -40,7 +40,7 @@ def decode_stretch(path: Path, *, start: float, end: float, grey: bool = False) 
         time = float(frame.pts * frame.time_base - origin)
         if time >= end:
             return
-        yield Picture(number, time, _pixels(converter, frame, grey, None))
+        yield Picture(number, time, pixels_of(converter, frame, grey, None))
         first = next(frames, None)
 
 
@@ -55,7 +55,7 @@ def _listed(path: Path) -> tuple[list[int], list[int], object, object]:
         origin = (video.start_time or 0) * base
         stamps, keys = [], []
         for packet in container.demux(video):
-            if packet.size == 0 or packet.is_discard or _is_hidden(packet, video):
+            if packet.size == 0 or packet.is_discard or is_hidden(packet, video):
                 continue
             if packet.pts is None or packet.is_corrupt:
                 return [], [], origin, base

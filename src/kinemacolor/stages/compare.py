@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 from kinemacolor.colorize import load
@@ -12,7 +12,7 @@ from kinemacolor.params import RenderParams
 
 
 def compare_models(
-    models: Mapping[str, Path],
+    models: Sequence[Path],
     media: Path,
     *,
     params: RenderParams,
@@ -23,7 +23,7 @@ def compare_models(
     """Write the comparison video of several models, three panels in a row.
 
     Args:
-        models: caption -> folder of the model, in the order of the panels.
+        models: their folders, in the order of the panels; the folder's name is the caption.
         media: data/raw/<source>, or a video file.
         params: the stretch of film and the quality.
         out: the video (mp4).
@@ -33,9 +33,7 @@ def compare_models(
     Raises:
         UserError: a file is missing or damaged, or the film has no picture in the stretch.
     """
-    painters = []
-    for name, folder in models.items():
-        painter = load(folder)
-        painter.name = name
-        painters.append(painter)
+    painters = [load(folder) for folder in models]
+    for painter, folder in zip(painters, models, strict=True):
+        painter.name = folder.resolve().name
     return compare(painters, open_footage(media, sync), params=params, out=out, poster=poster or out.with_suffix(".png"))

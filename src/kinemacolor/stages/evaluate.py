@@ -86,6 +86,8 @@ def evaluate_model(model: Path, frames: list[Path], filter_table: Path, *, param
     stores = [FrameStore(folder) for folder in frames]
     found = evaluate_frames(colorizer, stores, pd.read_parquet(filter_table), samples=params.samples)
 
+    # What a stopped evaluation leaves must not look whole: its figures go first and come back last.
+    (Path(out) / "metrics.json").unlink(missing_ok=True)
     for split, title in _SHEETS.items():
         target = Path(out) / f"sheet_{split}.png"
         target.unlink(missing_ok=True)  # a sheet of an earlier run must not outlive its split

@@ -19,11 +19,12 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from safetensors.torch import save_file
+from safetensors.torch import save
 
+import kinemacolor
 from kinemacolor import models, tracking
 from kinemacolor.errors import UserError
-from kinemacolor.files import atomic_folder, canonical_json, read_json, write_json
+from kinemacolor.files import atomic_folder, canonical_json, read_json, sha256_of, write_json
 from kinemacolor.frames.index import FrameStore
 from kinemacolor.frames.loader import Batches, Material, kept
 from kinemacolor.params import AugmentParams, Model
@@ -68,11 +69,12 @@ def train(
     stores = {store.table["source"].iloc[0]: store for store in map(FrameStore, frames)}
     parts = {part: rows.reset_index(drop=True) for part, rows in table.groupby("split")}
     material = {part: Material(stores, rows, device) for part, rows in parts.items() if part != "test"}
+    _check_size(material["train"].size, augment, family.multiple, name)
     data_md5 = _md5([filter_table, *(folder / "index.parquet" for folder in frames)])
 
     network = models.build(model.family, model.options).to(memory_format=torch.channels_last)
     trainable = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-    resume = checkpoints / hashlib.sha256(canonical_json([settings, data_md5, str(device)]).encode()).hexdigest()[:16]
+    resume = checkpoints / hashlib.sha256(canonical_json([settings, data_md5, str(device), _code()]).encode()).hexdigest()[:16]
     run = _run(resume, dataset, name, settings, data_md5)
     run.dataset(table, name=dataset, source=str(filter_table), digest=data_md5)
 
@@ -114,9 +116,10 @@ def train(
         "precision": _precision(model, device),
         "seconds": round(sum(curve["seconds"] for curve in training.curves), 3),
     }
-    with atomic_folder(out) as folder:
+    with atomic_folder(out, marker="meta.json") as folder:
         # The format has no order of memory: weights are stored plainly, and channels-last is chosen again on loading.
-        save_file({key: value.cpu().contiguous() for key, value in weights.items()}, folder / "weights.safetensors")
+        # Written by us, since the library's own writer does not tell a full disk from any other error.
+        (folder / "weights.safetensors").write_bytes(save({key: value.cpu().contiguous() for key, value in weights.items()}))
         write_json(folder / "curves.json", training.curves)
         write_json(folder / "meta.json", meta)
     run.file(out / "meta.json", "")
@@ -174,7 +177,8 @@ def _only_validate(training: Training) -> None:
 def _precision(model: Model, device: torch.device) -> str:
     """Lightning's word for the precision; `auto` takes bf16 where the device computes in it natively."""
     if model.precision == "auto":
-        native = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        cpu = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        native = torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else cpu
         return "bf16-mixed" if native else "32-true"
     return {"32": "32-true", "bf16": "bf16-mixed"}[model.precision]
 
@@ -195,6 +199,21 @@ def _md5(paths: list[Path]) -> str:
     for path in paths:
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def _code() -> str:
+    """Hash of all our source files and torch's version: a checkpoint of other code is of another network."""
+    files = sorted(Path(kinemacolor.__file__).parent.rglob("*.py"))
+    return hashlib.sha256("".join([torch.__version__, *map(sha256_of, files)]).encode()).hexdigest()
+
+
+def _check_size(size: tuple[int, int], augment: AugmentParams, multiple: int, name: str) -> None:
+    """Refuse frames that the network cannot halve and double again."""
+    sides = (augment.crop,) if augment.crop else size
+    if any(side % multiple for side in sides):
+        key = "augment.crop" if augment.crop else "frames.size"
+        shown = "x".join(map(str, sides))
+        raise UserError(f"{name} needs sides that are multiples of {multiple}, but {key} is {shown}: choose {key} accordingly.")
 
 
 def _commit() -> str:

@@ -13,7 +13,7 @@ all: $(INSTALLED)
 	"$(BIN)/snakemake" --cores $(CORES) all
 
 test: $(INSTALLED)
-	"$(BIN)/python" -m pytest -n auto --dist loadgroup
+	"$(BIN)/python" -m pytest -n auto --dist loadfile
 
 # After a fresh clone: fetch what DVC has, build nothing.
 restore: $(INSTALLED)

@@ -8,6 +8,7 @@ defaults of params.py. Errors that a user can mend are one sentence on standard 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,8 +17,8 @@ import typer
 
 from kinemacolor import __version__
 from kinemacolor import params as settings
-from kinemacolor.errors import UserError
-from kinemacolor.files import checked_name, read_json
+from kinemacolor.errors import UserError, full_disk
+from kinemacolor.files import checked_name, is_full_disk, read_json
 
 app = typer.Typer(
     name="kinemacolor",
@@ -31,6 +32,7 @@ Slice = Annotated[
     Path | None, typer.Option("--params", help="A stage's values as JSON; the rules pass .params/<stage>-<key>.json.")
 ]
 Out = Annotated[Path, typer.Option("--out", help="What to write. It appears when it is complete.")]
+Truncated = Annotated[bool, typer.Option("--allow-truncated", help="Take a video that ends before it says it does.")]
 Sync = Annotated[Path | None, typer.Option("--sync", help="Folder that `sync` wrote; for a film pair.")]
 
 
@@ -41,12 +43,30 @@ def main() -> None:
     except (UserError, settings.ParamsError) as error:
         print(f"kinemacolor: {error}", file=sys.stderr)
         sys.exit(2)
+    except Exception as error:
+        if not is_full_disk(error):
+            raise
+        print(f"kinemacolor: {full_disk(getattr(error, 'filename', None) or 'files')}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _slice(slice_file: Path, model: Any) -> Any:
+    """A section, or one of a union of sections, from a file of JSON."""
+    return settings.section(model, read_json(slice_file, "run snakemake, which writes it"), str(slice_file))
+
+
+def _entry(slice_file: Path, key: str, default: Any = None) -> Any:
+    """One entry of a file of JSON that holds several."""
+    values = read_json(slice_file, "run snakemake, which writes it")
+    if not isinstance(values, dict) or (key not in values and default is None):
+        raise UserError(f"{slice_file} has no {key}: add it, or run snakemake, which writes it.")
+    return values.get(key, default)
 
 
 def _values(slice_file: Path | None, model: type[settings.Section], given: dict[str, Any]) -> Any:
     """A stage's section, from its slice or from what was given on the command line."""
     if slice_file is not None:
-        return settings.section(model, read_json(slice_file, "run snakemake, which writes it"), str(slice_file))
+        return _slice(slice_file, model)
     return settings.section(model, {key: value for key, value in given.items() if value is not None}, "The options")
 
 
@@ -73,20 +93,20 @@ def download(
     params: Slice = None,
     licence: Annotated[str, typer.Option(help="Licence of the material.")] = "not stated",
     credit: Annotated[str, typer.Option(help="Whom to credit.")] = "not stated",
+    allow_truncated: Truncated = False,
 ) -> None:
     """Fetch a source: by yt-dlp, from a file, from a Python package, or by playing a game."""
-    from pydantic import TypeAdapter
-
     from kinemacolor.stages import download as stage
 
     if params is not None:
         name = checked_name(source, "source")
-        chosen = TypeAdapter(settings.AnySource).validate_python(read_json(params, "run snakemake, which writes it"))
+        chosen = _slice(params, settings.AnySource)
     else:
-        name = "by_hand"
+        name = None
         origin = {"url": source} if "://" in source else {"path": source}
-        chosen = _values(None, settings.VideoSource, {"kind": "video", "licence": licence, "credit": credit} | origin)
-    stage.download(chosen, out=out, cache=Path(".cache/download") / name, name=name)
+        about = {"kind": "video", "licence": licence, "credit": credit, "allow_truncated": allow_truncated}
+        chosen = _values(None, settings.VideoSource, about | origin)
+    stage.download(chosen, out=out, cache=Path(".cache/download") / (name or "by_hand"), name=name)
 
 
 @app.command()
@@ -97,14 +117,16 @@ def sync(
     params: Slice = None,
     max_offset: Annotated[float | None, typer.Option(help="Seconds by which one intro may be longer.")] = None,
     offset: Annotated[int | None, typer.Option(help="Grey frame minus colour frame, if it is known.")] = None,
+    allow_truncated: Truncated = False,
 ) -> None:
     """Find which frame of one print is which of the other, and what both show."""
     from kinemacolor.stages import sync as stage
 
     values = _values(params, settings.SyncParams, {"max_offset": max_offset, "offset": offset})
-    found = (
-        stage.sync_source(grey, params=values, out=out) if colour is None else stage.sync(grey, colour, params=values, out=out)
-    )
+    if colour is None:
+        found = stage.sync_source(grey, params=values, out=out, allow_truncated=allow_truncated)
+    else:
+        found = stage.sync(grey, colour, params=values, out=out, allow_truncated=allow_truncated)
     for name, value in found.rows():
         print(f"{name:>14}  {value}")
 
@@ -118,12 +140,14 @@ def frames(
     sync: Sync = None,
     every: Annotated[int | None, typer.Option(help="One frame of this many.")] = None,
     size: Annotated[int | None, typer.Option(help="Side of the square frames in pixels.")] = None,
+    allow_truncated: Truncated = False,
 ) -> None:
     """Extract exact frames into shards with an index."""
     from kinemacolor.stages import frames as stage
 
     values = _values(params, settings.FramesParams, {"every": every, "size": size})
-    table = stage.frames(video, source=checked_name(source, "source"), params=values, out=out, sync=sync)
+    name = checked_name(source, "source")
+    table = stage.frames(video, source=name, params=values, out=out, sync=sync, allow_truncated=allow_truncated)
     print(f"{out}: {len(table)} frames", file=sys.stderr)
 
 
@@ -134,12 +158,9 @@ def split(
     params: Annotated[Path, typer.Option("--params", help="The split's values as JSON.")],
 ) -> None:
     """Say train, val or test for every frame."""
-    from pydantic import TypeAdapter
-
     from kinemacolor.stages import split as stage
 
-    values = TypeAdapter(settings.AnySplit).validate_python(read_json(params, "run snakemake, which writes it"))
-    table = stage.split(frames, params=values, out=out)
+    table = stage.split(frames, params=_slice(params, settings.AnySplit), out=out)
     print(f"{out}: {table['split'].value_counts().to_dict()}", file=sys.stderr)
 
 
@@ -175,14 +196,13 @@ def train(
     """Train one network; goes on where a killed training stopped."""
     from kinemacolor.stages import train as stage
 
-    values = read_json(params, "run snakemake, which writes it")
     stage.train(
         frames,
         filter_table=filter_table,
         name=checked_name(name, "model"),
         dataset=checked_name(dataset, "dataset"),
-        model=settings.section(settings.Model, values.get("model"), f"{params}: model"),
-        augment=settings.section(settings.AugmentParams, values.get("augment", {}), f"{params}: augment"),
+        model=settings.section(settings.Model, _entry(params, "model"), f"{params}: model"),
+        augment=settings.section(settings.AugmentParams, _entry(params, "augment", {}), f"{params}: augment"),
         out=out,
         checkpoints=Path(".checkpoints") / f"{dataset}-{name}",
     )
@@ -230,7 +250,7 @@ def render(
     from kinemacolor.stages import render as stage
 
     values = _values(params, settings.RenderParams, {"start": start, "seconds": seconds})
-    stage.render_model(model, video, params=values, sync=sync, out=out, poster=out.with_suffix(".png"))
+    stage.render_model(model, video, params=values, sync=sync, out=_video_path(out), poster=out.with_suffix(".png"))
 
 
 @app.command()
@@ -247,6 +267,7 @@ def compare(
     from kinemacolor.stages import compare as stage
 
     values = _values(params, settings.RenderParams, {"start": start, "seconds": seconds})
+    out = _video_path(out)
     stage.compare_models(models, video, params=values, sync=sync, out=out, poster=out.with_suffix(".png"))
 
 
@@ -260,8 +281,7 @@ def report(
     """Write the page that compares the models."""
     from kinemacolor.stages import report as stage
 
-    experiments = read_json(params, "run snakemake, which writes it")["experiments"]
-    stage.report(experiments, data=data, reports=reports, out=out)
+    stage.report(_entry(params, "experiments"), data=data, reports=reports, out=out)
 
 
 # ------------------------------------------------------------------------------------------------ about it
@@ -312,7 +332,9 @@ def schema(out: Out = Path("workflow/params.schema.json")) -> None:
 @app.command()
 def dag(
     check: Annotated[bool, typer.Option("--check", help="Change nothing; exit with 2 if dvc.yaml is out of date.")] = False,
-    made_from: Annotated[Path | None, typer.Option("--made-from", help="Manifest of a build; exit with 2 if code or values changed since.")] = None,
+    made_from: Annotated[
+        Path | None, typer.Option("--made-from", help="Manifest of a build; exit with 2 if code or values changed since.")
+    ] = None,
 ) -> None:
     """Bring dvc.yaml up to date with params.yaml and the workflow's rules."""
     from kinemacolor import dag as workflow
@@ -328,10 +350,17 @@ def dag(
 def _height_width(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
-    height, _, width = text.partition("x")
-    if not (height.isdigit() and width.isdigit()):
-        raise UserError(f"--size {text!r} is no HEIGHTxWIDTH: write it as 360x640.")
-    return int(height), int(width)
+    sides = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text)
+    if sides is None:
+        raise UserError(f"--size {text!r} is no HEIGHTxWIDTH in pixels: write it as 360x640.")
+    return int(sides[1]), int(sides[2])
+
+
+def _video_path(out: Path) -> Path:
+    """`out` if its name says that it is a video that we write."""
+    if out.suffix.lower() not in (".mp4", ".m4v", ".mov", ".mkv"):
+        raise UserError(f"--out {out} is no name of a video: let it end in .mp4.")
+    return out
 
 
 if __name__ == "__main__":

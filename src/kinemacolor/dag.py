@@ -292,9 +292,7 @@ def dvc_yaml() -> str:
         stages[f"{job['rule']}-{job['key']}" if job["key"] else job["rule"]] = {
             key: value for key, value in stage.items() if value
         }
-    body = yaml.safe_dump(
-        {"stages": stages, "metrics": metrics, "plots": plots}, sort_keys=False, width=1000
-    )
+    body = yaml.safe_dump({"stages": stages, "metrics": metrics, "plots": plots}, sort_keys=False, width=1000)
     return f"{_HEAD}{_SHAPE}{shape(document, params.slices(chosen), closures_of(chosen))}\n{body}"
 
 

@@ -123,7 +123,7 @@ def is_full_disk(error: BaseException | None) -> bool:
             return True
         if re.search(r"No space left on device|database or disk is full", str(error)):
             return True
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return False
 
 

@@ -24,7 +24,7 @@ from kinemacolor.errors import UserError
 from kinemacolor.files import read_json
 from kinemacolor.frames.resize import AreaResize, Box
 from kinemacolor.media.decode import Picture
-from kinemacolor.media.probe import Probe, probe
+from kinemacolor.media.probe import Probe, probe, truncated
 from kinemacolor.media.sources import read_source
 from kinemacolor.media.stretch import decode_stretch
 
@@ -95,11 +95,14 @@ def open_footage(media: Path, sync: Path | None = None) -> Footage:
         sync: data/sync/<source>; needed if, and only if, the source is a film pair.
 
     Raises:
-        UserError: a file is missing or damaged, or `sync` is.
+        UserError: a file is missing, damaged or truncated (if its source does not allow it), or `sync` is.
     """
     media = Path(media)
-    if media.is_file():
-        return _Video(media.name, media, probe(media))
+    if not media.is_dir():
+        facts = probe(media)
+        if facts.last_good_time is not None:
+            raise truncated(media, facts.last_good_time)
+        return _Video(media.name, media, facts)
     source = read_source(media)
     credit = f"{source.credit} · {source.licence}"
     if source.kind != "film_pair":

@@ -9,11 +9,22 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Hashable
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 
 class ParamsError(ValueError):
@@ -124,6 +135,12 @@ class MadePrint(Section):
     recipe: Recipe
 
 
+def _media_or_made(value: Any) -> str:
+    """Which of the two a grey print is meant to be, so that a typo in either is told in its own words."""
+    made = isinstance(value, MadePrint) or (isinstance(value, dict) and "recipe" in value)
+    return "MadePrint" if made else "Media"
+
+
 class SyncParams(Section):
     """How two prints are brought together."""
 
@@ -175,7 +192,7 @@ class FilmPairSource(Source):
 
     kind: Literal["film_pair"]
     colour: Media
-    grey: Media | MadePrint
+    grey: Annotated[Annotated[Media, Tag("Media")] | Annotated[MadePrint, Tag("MadePrint")], Discriminator(_media_or_made)]
     sync: SyncParams = SyncParams()
 
 
@@ -374,6 +391,15 @@ class Params(Section):
         for dataset, settings in self.datasets.items():
             for source in settings.sources:
                 _known(source, self.sources, f"datasets.{dataset}.sources", "sources")
+            if twice := next((name for name in settings.sources if settings.sources.count(name) > 1), None):
+                raise ValueError(f"datasets.{dataset}.sources names {twice!r} twice: remove one")
+            pairs = [name for name in settings.sources if isinstance(self.sources[name], FilmPairSource)]
+            if pairs and len(pairs) < len(settings.sources):
+                other = next(name for name in settings.sources if name not in pairs)
+                raise ValueError(
+                    f"datasets.{dataset}.sources mixes a film pair ({pairs[0]!r}) with another kind ({other!r}): "
+                    "make a dataset of each"
+                )
             if settings.render.source is not None and settings.render.source not in settings.sources:
                 raise ValueError(
                     f"datasets.{dataset}.render.source names {settings.render.source!r}, which is not one of its sources"
@@ -402,6 +428,8 @@ class _Loader(yaml.SafeLoader):
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise ParamsError(f"the key in line {key_node.start_mark.line + 1} is a list or a mapping: write a name")
             if key in seen:
                 raise ParamsError(f"the key {key!r} stands twice (line {key_node.start_mark.line + 1}): remove one")
             seen.add(key)
@@ -418,13 +446,17 @@ def read_document(path: Path | str = "params.yaml") -> dict[str, Any]:
     """Read a params file as plain values, unchecked.
 
     Raises:
-        ParamsError: it is missing or no YAML, or a key stands twice in it.
+        ParamsError: it is missing, cannot be read or is no YAML, or a key in it is no name or stands twice.
     """
     path = Path(path)
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # a SafeLoader
     except FileNotFoundError:
         raise ParamsError(f"{path} is missing: run inside a clone of kinemacolor, or name the file.") from None
+    except UnicodeDecodeError as error:
+        raise ParamsError(f"{path} is not UTF-8 (byte {error.start + 1}): save it in that encoding.") from None
+    except OSError as error:
+        raise ParamsError(f"{path} cannot be read ({error.strerror}): name a file that can.") from None
     except yaml.YAMLError as error:
         raise ParamsError(f"{path} is no valid YAML: {' '.join(str(error).split())}.") from None
     except ParamsError as error:
@@ -453,17 +485,23 @@ def check(document: Any, origin: str = "params.yaml") -> Params:
         raise ParamsError(f"{origin}: {_sentence(error)}.") from None
 
 
-def section(model: type[Section], values: Any, origin: str) -> Any:
-    """Check one section given by hand or read from a slice; errors as `check`."""
+def section(model: Any, values: Any, origin: str) -> Any:
+    """Check one section given by hand or read from a slice; errors as `check`.
+
+    Args:
+        model: a section's class, or a union of such, like `AnySource`.
+    """
     try:
-        return model.model_validate(values)
+        return TypeAdapter(model).validate_python(values)
     except ValidationError as error:
         raise ParamsError(f"{origin}: {_sentence(error)}.") from None
 
 
 def _sentence(error: ValidationError) -> str:
     """The most telling of pydantic's errors, as `key: what is wrong`."""
-    first = next((e for e in error.errors() if e["type"] == "extra_forbidden"), error.errors()[0])
+    # Of unknown keys the deepest: what stands above it was refused on its account.
+    unknown = [one for one in error.errors() if one["type"] == "extra_forbidden"]
+    first = max(unknown, key=lambda one: len(one["loc"])) if unknown else error.errors()[0]
     # Tags of discriminated unions and class names of plain unions stand in the location; no user wrote them.
     parts = [
         str(part)
@@ -478,8 +516,15 @@ def _sentence(error: ValidationError) -> str:
         message = "unknown key: correct its spelling or remove it"
     elif first["type"] == "missing":
         message = "is missing: add it"
+    elif first["type"] == "union_tag_not_found":
+        key, message = ".".join([*parts, "kind"]), "is missing: add it"
+    elif first["type"] == "union_tag_invalid":
+        known = first["ctx"]["expected_tags"].replace("'", "")
+        key, message = ".".join([*parts, "kind"]), f"is {first['ctx']['tag']!r}, but must be one of {known}: correct it"
     elif first["type"] not in ("value_error",):
-        message = f"{message[0].lower()}{message[1:]} (it says {first['input']!r})"
+        said = repr(first["input"])
+        said = said if len(said) <= 60 else f"{said[:57]}..."
+        message = f"{message[0].lower()}{message[1:]} (it says {said})"
     return f"{key}: {message}" if key else message
 
 

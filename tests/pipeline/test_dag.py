@@ -14,7 +14,7 @@ import pytest
 
 from tests.pipeline.conftest import PARAMS, make_clone, make_film
 
-pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("pipeline")]
+pytestmark = pytest.mark.pipeline
 
 
 @pytest.fixture

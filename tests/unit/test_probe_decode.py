@@ -7,13 +7,17 @@ import subprocess
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import imageio_ffmpeg
 import numpy as np
 import pytest
 
 from kinemacolor.errors import UserError
 from kinemacolor.media.decode import decode
+from kinemacolor.media.prints import make_print
 from kinemacolor.media.probe import Probe, probe
+from kinemacolor.media.stretch import decode_stretch
+from kinemacolor.params import Recipe
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 SOURCE = ["-f", "lavfi", "-i"]
@@ -109,6 +113,30 @@ def test_truncated_file_names_its_last_good_time(film: Path, tmp_path: Path, suf
         assert one.time == other.time
         assert np.array_equal(one.pixels, other.pixels)
     assert len(pictures) >= len(reference)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.6, 0.9])
+def test_an_avi_cut_between_two_packets_is_truncated_as_well(film: Path, tmp_path: Path, share: float) -> None:
+    """Without its index, which lies at the end, ffmpeg takes the duration of what is there, and no packet lacks its tail."""
+    whole = tmp_path / "whole.avi"
+    ffmpeg("-i", film, "-c:v", "mpeg4", "-c:a", "aac", whole)
+    with av.open(str(whole)) as container:
+        ends = [packet.pos + packet.size + packet.size % 2 for packet in container.demux() if packet.size]
+    end = ends[int(len(ends) * share)]
+    short = tmp_path / "short.avi"
+    short.write_bytes(whole.read_bytes()[:end])
+    assert probe(whole).last_good_time is None
+    assert probe(short).last_good_time == pytest.approx(10 * share, abs=0.2)
+
+
+def test_a_name_with_a_colon_is_a_file(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("12:30.mp4").write_bytes(film.read_bytes())
+    assert probe(Path("12:30.mp4")).frames == 240
+    assert next(decode(Path("12:30.mp4"))).pixels.shape == (180, 320, 3)
+    assert next(decode_stretch(Path("12:30.mp4"), start=5.0, end=6.0)).number == 120
+    made = make_print(Path("12:30.mp4"), Recipe(height=90, trim_frames=200), Path("grey:print.mp4"))
+    assert probe(Path("grey:print.mp4")).frames == made["frames"] == 40
 
 
 def test_what_lies_before_the_cut_can_be_read(film: Path, tmp_path: Path) -> None:

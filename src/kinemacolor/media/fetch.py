@@ -23,12 +23,13 @@ from kinemacolor.media.progress import shown
 from kinemacolor.params import Media
 
 
-def fetch(media: Media, cache: Path, *, key: str) -> Path:
+def fetch(media: Media, cache: Path, *, key: str | None) -> Path:
     """Return the finished file that `media` names, somewhere in the folder `cache`; the caller may move it away.
 
     Args:
         cache: a folder for this file alone; kept between calls, it lets a broken download go on.
-        key: where `media` stands in params.yaml, for error messages, such as sources.bunny.colour.
+        key: where `media` stands in params.yaml, for error messages, such as sources.bunny.colour; None if it stands
+            nowhere, because somebody gave an address or a file by hand.
 
     Raises:
         UserError: it cannot be fetched, is not in the archive, or an sha256 differs. A file that differs is removed.
@@ -39,9 +40,10 @@ def fetch(media: Media, cache: Path, *, key: str) -> Path:
     elif media.path is not None:
         file = _copy(Path(media.path), cache, key)
     else:
-        file = _fetch_member(media, cache, key)
+        file = _fetch_member(media, cache, key or "the package")
     if media.sha256 is not None:
-        check_sha256(file, media.sha256, what=f"The file of {key}", setting=f"{key}.sha256")
+        what = f"The file of {key}" if key else media.url or media.path or "The file"
+        check_sha256(file, media.sha256, what=what, setting=f"{key}.sha256" if key else "the sha256")
     return file
 
 
@@ -66,10 +68,10 @@ def suffix_of(name: str) -> str:
 # ------------------------------------------------------------------------------------------------- a link
 
 
-def _fetch_url(url: str, format: str, cache: Path, key: str) -> Path:
+def _fetch_url(url: str, format: str, cache: Path, key: str | None) -> Path:
     """Let yt-dlp fetch a page's video or a direct link; of a playlist, the first video."""
     log = _Log()
-    with shown(f"download {key}") as progress:
+    with shown(f"download {key or url}") as progress:
         options: dict[str, Any] = {
             "format": format,
             "outtmpl": {"default": str(cache / "download.%(ext)s").replace("%", "%%").replace("%%(ext)s", "%(ext)s")},
@@ -99,7 +101,8 @@ def _fetch_url(url: str, format: str, cache: Path, key: str) -> Path:
             reason = _one_line(log.last or str(error))
             if "Errno 28" in reason or "No space left" in reason:
                 raise full_disk(cache) from error
-            raise UserError(f"{url} could not be fetched ({reason}): correct {key}.url, or run again to go on.") from error
+            setting = f"{key}.url" if key else "the address"
+            raise UserError(f"{url} could not be fetched ({reason}): correct {setting}, or run again to go on.") from error
 
 
 def _hook(progress: Callable[[int, int | None], None]) -> Callable[[dict[str, Any]], None]:
@@ -136,11 +139,11 @@ def _one_line(message: str) -> str:
 # ------------------------------------------------------------------------------------------------- a local file
 
 
-def _copy(path: Path, cache: Path, key: str) -> Path:
+def _copy(path: Path, cache: Path, key: str | None) -> Path:
     """Copy a local file, so that the source is whole even when the user's file moves."""
     path = path.expanduser()
     if not path.is_file():
-        raise UserError(f"{path} is missing: put the file there or correct {key}.path.")
+        raise UserError(f"{path} is missing: put the file there or correct {f'{key}.path' if key else 'the path'}.")
     target = cache / f"copy{suffix_of(path.name)}"
     with atomic_file(target) as temporary:
         shutil.copyfile(path, temporary)

@@ -9,6 +9,7 @@ follow a playlist to other files.
 from __future__ import annotations
 
 import dataclasses
+import math
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -195,7 +196,8 @@ class Extent:
             short = self._last_end < self._promised - max(0.5, 2 / float(self.frame_rate))
         if not (short or self._damaged):
             return None
-        return round(max(0.0, min(self.end, self._good_until)), 3)
+        # Rounded down: half a millisecond more could be the beginning of the first picture that is missing.
+        return math.floor(max(0.0, min(self.end, self._good_until)) * 1000 + 1e-6) / 1000
 
 
 def is_hidden(packet: Packet, video: VideoStream) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kinemacolor.errors import UserError
-from kinemacolor.files import atomic_folder, canonical_json, read_json, sha256_of, write_json
+from kinemacolor.files import atomic_folder, canonical_json, read_json, refuse_foreign, sha256_of, write_json
 from kinemacolor.media.fetch import fetch
 from kinemacolor.media.play import play
 from kinemacolor.media.prints import make_print
@@ -24,25 +24,30 @@ from kinemacolor.media.progress import shown
 from kinemacolor.media.sources import PrintName, PrintRecord, SourceRecord
 from kinemacolor.params import FilmPairSource, GameSource, MadePrint, Media, Recipe, VideoSource
 
+_MARKER = "source.json"
 
-def download(source: VideoSource | GameSource | FilmPairSource, *, out: Path, cache: Path, name: str) -> None:
+
+def download(source: VideoSource | GameSource | FilmPairSource, *, out: Path, cache: Path, name: str | None) -> None:
     """Fetch, make or play the prints of a source into the folder `out`.
 
     Args:
         out: data/raw/<source>; replaced as a whole, or untouched on any error.
         cache: a folder for this source alone, which holds what is half done and sha256.json.
-        name: the source's name in params.yaml, for error messages.
+        name: the source's name in params.yaml, for error messages; None for a video that was given by hand and stands
+            nowhere.
 
     Raises:
-        UserError: a print cannot be fetched, differs from its sha256, is no video, or is truncated and not allowed to be.
+        UserError: a print cannot be fetched, differs from its sha256, is no video, or is truncated and not allowed to be;
+            or `out` holds something else.
     """
+    refuse_foreign(out, marker=_MARKER)
     cache.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(cache / "sha256.json")
-    key = f"sources.{name}"
+    key = None if name is None else f"sources.{name}"
     prints: dict[PrintName, PrintRecord]
     match source:
         case GameSource():
-            prints = {"video": _played(source, cache / "video", key)}
+            prints = {"video": _played(source, cache / "video", key or "game")}
         case VideoSource():
             prints = {"video": _fetched(source, cache / "video", ledger, key)}
         case FilmPairSource():
@@ -53,7 +58,7 @@ def download(source: VideoSource | GameSource | FilmPairSource, *, out: Path, ca
                 prints["grey"] = _fetched(source.grey, cache / "grey", ledger, f"{key}.grey")
 
     fetched_at = max(ledger.first_seen(print_name, record) for print_name, record in prints.items())
-    with atomic_folder(out) as folder:
+    with atomic_folder(out, marker=_MARKER) as folder:
         placed = {print_name: _placed(record, folder, print_name) for print_name, record in prints.items()}
         SourceRecord(folder, source.kind, source.licence, source.credit, fetched_at, placed).write()
     for print_name in prints:
@@ -67,7 +72,7 @@ def _placed(record: PrintRecord, folder: Path, name: PrintName) -> PrintRecord:
     return dataclasses.replace(record, path=target)
 
 
-def _fetched(media: Media, cache: Path, ledger: Ledger, key: str) -> PrintRecord:
+def _fetched(media: Media, cache: Path, ledger: Ledger, key: str | None) -> PrintRecord:
     """Fetch one print into the cache and make sure that it is a whole video, and the one of the first time."""
     origin = _origin(media)
     # Half a download of one origin is no beginning of another's.
@@ -119,10 +124,10 @@ def _origin(media: Media) -> dict[str, Any]:
     return media.model_dump(mode="json", include={"package", "version", "archive", "member"})
 
 
-def _described(media: Media, key: str) -> str:
+def _described(media: Media, key: str | None) -> str:
     """The print in a user's words, where the path in the cache would say nothing."""
     what = media.url or media.path or f"{media.member[-1]} in {media.package} {media.version}"
-    return f"{what} ({key})"
+    return f"{what} ({key})" if key else what
 
 
 class Ledger:
@@ -135,7 +140,7 @@ class Ledger:
         self._path = path
         self._entries: list[dict[str, Any]] = read_json(path, "run again") if path.is_file() else []
 
-    def check(self, print_name: str, record: PrintRecord, key: str) -> None:
+    def check(self, print_name: str, record: PrintRecord, key: str | None) -> None:
         """Refuse a file whose origin gave another one the first time.
 
         Raises:
@@ -143,9 +148,10 @@ class Ledger:
         """
         entry = self._find(print_name, record)
         if entry is not None and entry["sha256"] != record.sha256:
+            accept = f"set {key}.sha256 in params.yaml or delete" if key else "delete"
             raise UserError(
                 f"{record.path} has sha256 {record.sha256}, but {entry['sha256']} when it was first downloaded on "
-                f"{entry['fetched_at'][:10]}: to accept it, set {key}.sha256 in params.yaml or delete {self._path}."
+                f"{entry['fetched_at'][:10]}: to accept it, {accept} {self._path}."
             )
 
     def first_seen(self, print_name: str, record: PrintRecord) -> str:

@@ -12,15 +12,19 @@ from pathlib import Path
 import pandas as pd
 
 from kinemacolor.errors import UserError
-from kinemacolor.files import atomic_folder, read_json
+from kinemacolor.files import atomic_folder, read_json, refuse_foreign
 from kinemacolor.frames.index import ShardWriter
 from kinemacolor.frames.resize import AreaResize, Box
 from kinemacolor.media.decode import Picture, decode
 from kinemacolor.media.sources import read_source
 from kinemacolor.params import FramesParams
 
+_MARKER = "index.parquet"
 
-def frames(video: Path, *, source: str, params: FramesParams, out: Path, sync: Path | None = None) -> pd.DataFrame:
+
+def frames(
+    video: Path, *, source: str, params: FramesParams, out: Path, sync: Path | None = None, allow_truncated: bool = False
+) -> pd.DataFrame:
     """Extract the frames of one source.
 
     Args:
@@ -29,26 +33,31 @@ def frames(video: Path, *, source: str, params: FramesParams, out: Path, sync: P
         params: which frames and what size; for a pair, `every`, `start` and `end` count in the colour print.
         out: folder to make; it appears when it is complete.
         sync: folder that `sync` wrote, for a film pair.
+        allow_truncated: take a video that ends before it says it does; of a source, its record may allow it as well.
 
     Returns:
         The index: source, frame, time, shard, row, height, width; for a pair also grey_frame and grey_time.
 
     Raises:
-        UserError: no video, no frame in the range asked for, or a pair that was not synced.
+        UserError: no video or a truncated one, no frame in the range asked for, a pair that was not synced, or an `out`
+            that holds something else.
     """
+    refuse_foreign(out, marker=_MARKER)
     if not video.is_dir():
-        return _of_video(video, source, params, out)
+        return _of_video(video, source, params, out, allow_truncated=allow_truncated)
     record = read_source(video)
+    allow_truncated = allow_truncated or record.allow_truncated
     if record.kind != "film_pair":
-        return _of_video(record.print("video").path, source, params, out, allow_truncated=record.allow_truncated)
+        return _of_video(record.print("video").path, source, params, out, allow_truncated=allow_truncated)
     if sync is None:
         raise UserError(f"{video} is a film pair: run `kinemacolor sync {video} --out DIR` and pass --sync DIR.")
-    return _of_pair(record.print("grey").path, record.print("colour").path, sync, source, params, out)
+    prints = record.print("grey").path, record.print("colour").path
+    return _of_pair(*prints, sync, source, params, out, allow_truncated=allow_truncated)
 
 
-def _of_video(video: Path, source: str, params: FramesParams, out: Path, *, allow_truncated: bool = False) -> pd.DataFrame:
+def _of_video(video: Path, source: str, params: FramesParams, out: Path, *, allow_truncated: bool) -> pd.DataFrame:
     pictures = decode(video, every=params.every, start=params.start, end=params.end, allow_truncated=allow_truncated)
-    with atomic_folder(out) as folder:
+    with atomic_folder(out, marker=_MARKER) as folder:
         writer = _writer(folder, source, params, pair=False)
         resize: AreaResize | None = None
         for picture in pictures:
@@ -57,16 +66,18 @@ def _of_video(video: Path, source: str, params: FramesParams, out: Path, *, allo
         return _closed(writer, video, params)
 
 
-def _of_pair(grey: Path, colour: Path, sync: Path, source: str, params: FramesParams, out: Path) -> pd.DataFrame:
+def _of_pair(
+    grey: Path, colour: Path, sync: Path, source: str, params: FramesParams, out: Path, *, allow_truncated: bool
+) -> pd.DataFrame:
     alignment = _alignment(sync, params)
     geometry = read_json(sync / "geometry.json", "run the sync stage")
     partner = dict(zip(alignment["colour_frame"], alignment["grey_frame"], strict=True))
-    greys = _on_demand(decode(grey, wanted=set(partner.values()), grey=True), grey)
+    greys = _on_demand(decode(grey, wanted=set(partner.values()), grey=True, allow_truncated=allow_truncated), grey)
     next(greys)
-    with atomic_folder(out) as folder:
+    with atomic_folder(out, marker=_MARKER) as folder:
         writer = _writer(folder, source, params, pair=True)
         resize_colour: AreaResize | None = None
-        for picture in decode(colour, wanted=set(partner)):
+        for picture in decode(colour, wanted=set(partner), allow_truncated=allow_truncated):
             other = greys.send(partner[picture.number])
             if resize_colour is None:
                 resize_colour = _resize(picture, params, geometry["colour_crop"])

@@ -26,6 +26,7 @@ from kinemacolor.report import page
 from kinemacolor.report.plots import Curves, colours, save_curves, small_copy
 
 _LABELS = {"video": "Video", "colour": "Colour print", "grey": "Grey print"}
+_MARKER = "made-by-kinemacolor.txt"
 _PLOTS = {"path.png": "How the prints run beside each other", "pairs.png": "Pairs that the alignment found"}
 
 
@@ -45,7 +46,8 @@ class Album:
 
     def write(self, curves: Mapping[str, Curves], colour: Mapping[str, str]) -> None:
         """Write the copies, and <dataset>/curves.png."""
-        with atomic_folder(self.folder) as folder:
+        with atomic_folder(self.folder, marker=_MARKER) as folder:
+            (folder / _MARKER).write_text("Made by `kinemacolor report`, which replaces this folder.\n", encoding="utf-8")
             for name, picture in self._copies.items():
                 small_copy(picture, folder / name)
             for dataset, drawn in curves.items():

@@ -6,6 +6,8 @@ fetched by seeking, for the geometry. Writes `alignment.parquet`, `geometry.json
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -21,13 +23,14 @@ from kinemacolor.align.signature import DECODE_SIZE, Signature, signature
 from kinemacolor.align.spatial import Geometry, fit_geometry, overlaid
 from kinemacolor.align.temporal import Offset, check_offset, find_offset, require_equal_rates
 from kinemacolor.errors import UserError
-from kinemacolor.files import atomic_folder, write_json
+from kinemacolor.files import atomic_folder, refuse_foreign, write_json
 from kinemacolor.media.decode import decode
 from kinemacolor.media.probe import Probe, probe
 from kinemacolor.media.sources import read_source
 from kinemacolor.params import SyncParams
 from kinemacolor.report.sync_plots import PairFacts, PathFacts, draw_pairs, draw_path
 
+_MARKER = "alignment.parquet"
 _PAIRS = 16  # for the geometry
 _SHOWN = 8  # of them on the contact sheet
 _SHORT = 3000  # frames up to which decoding anew is as fast as seeking
@@ -94,29 +97,33 @@ def sync(grey: Path, colour: Path, *, params: SyncParams, out: Path, allow_trunc
         allow_truncated: take a print that ends before it says it does.
 
     Raises:
-        UserError: a file that is no video or is truncated; different frame rates; prints that do not belong together.
+        UserError: a file that is no video or is truncated; different frame rates; prints that do not belong together;
+            an `out` that holds something else.
     """
+    refuse_foreign(out, marker=_MARKER)
     films = probe(grey), probe(colour)
-    require_equal_rates(films[0].frame_rate, films[1].frame_rate)
+    with _named(grey, colour):
+        require_equal_rates(films[0].frame_rate, films[1].frame_rate)
     rate = films[1].frame_rate
     small = [
         signature(decode(path, grey=True, size=DECODE_SIZE, allow_truncated=allow_truncated), frames=film.frames)
         for path, film in zip((grey, colour), films, strict=True)
     ]
     limits = dict(max_offset_seconds=params.max_offset, min_correlation=params.min_correlation, names=f"{grey} and {colour}")
-    if params.offset is None:
-        found = find_offset(*small, rate, **limits)
-    else:
-        found = check_offset(*small, rate, frames=params.offset, **limits)
-    pairs = _pairs(grey, colour, *small, found)
-    geometry = fit_geometry(
-        [(pair.grey, cv2.cvtColor(pair.colour, cv2.COLOR_RGB2GRAY)) for pair in pairs],
-        grey_size=(films[0].height, films[0].width),
-        colour_size=(films[1].height, films[1].width),
-        window=found.window,
-    )
-    with atomic_folder(out) as folder:
-        pq.write_table(alignment(*small, found), folder / "alignment.parquet")
+    with _named(grey, colour):
+        if params.offset is None:
+            found = find_offset(*small, rate, **limits)
+        else:
+            found = check_offset(*small, rate, frames=params.offset, **limits)
+        pairs = _pairs(grey, colour, *small, found)
+        geometry = fit_geometry(
+            [(pair.grey, cv2.cvtColor(pair.colour, cv2.COLOR_RGB2GRAY)) for pair in pairs],
+            grey_size=(films[0].height, films[0].width),
+            colour_size=(films[1].height, films[1].width),
+            window=found.window,
+        )
+    with atomic_folder(out, marker=_MARKER) as folder:
+        pq.write_table(alignment(*small, found), folder / _MARKER)
         write_json(folder / "geometry.json", geometry.to_json())
         draw_path(folder / "path.png", _path_facts(grey, colour, films, small, found, by_hand=params.offset is not None))
         draw_pairs(folder / "pairs.png", _pair_facts(pairs, geometry, small[1]), note=_note(geometry, found))
@@ -137,11 +144,25 @@ def sync(grey: Path, colour: Path, *, params: SyncParams, out: Path, allow_trunc
     )
 
 
-def sync_source(folder: Path, *, params: SyncParams, out: Path) -> SyncResult:
-    """As `sync`, for the two prints of a downloaded film pair."""
+def sync_source(folder: Path, *, params: SyncParams, out: Path, allow_truncated: bool = False) -> SyncResult:
+    """As `sync`, for the two prints of a downloaded film pair, whose record may allow truncated ones as well."""
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder of a downloaded film pair: name one, or both prints.")
     source = read_source(folder)
     prints = source.print("grey").path, source.print("colour").path
-    return sync(*prints, params=params, out=out, allow_truncated=source.allow_truncated)
+    return sync(*prints, params=params, out=out, allow_truncated=allow_truncated or source.allow_truncated)
+
+
+@contextlib.contextmanager
+def _named(grey: Path, colour: Path) -> Iterator[None]:
+    """Name the files in the sentences of those who know the two prints by their pictures alone."""
+    try:
+        yield
+    except UserError as error:
+        sentence = str(error)
+        if str(grey) in sentence or str(colour) in sentence:
+            raise
+        raise UserError(f"{grey} and {colour}: {sentence[0].lower()}{sentence[1:]}") from error
 
 
 def alignment(grey: Signature, colour: Signature, found: Offset) -> pa.Table:

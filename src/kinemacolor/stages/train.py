@@ -24,7 +24,7 @@ from safetensors.torch import save
 import kinemacolor
 from kinemacolor import models, tracking
 from kinemacolor.errors import UserError
-from kinemacolor.files import atomic_folder, canonical_json, read_json, sha256_of, write_json
+from kinemacolor.files import atomic_folder, canonical_json, read_json, refuse_foreign, sha256_of, write_json
 from kinemacolor.frames.index import FrameStore
 from kinemacolor.frames.loader import Batches, Material, kept
 from kinemacolor.params import AugmentParams, Model
@@ -58,6 +58,7 @@ def train(
     Raises:
         UserError: an input is missing or damaged, options do not fit, the loss diverged.
     """
+    refuse_foreign(out, marker="meta.json")
     settings = {"model": model.model_dump(mode="json"), "augment": augment.model_dump(mode="json")}
     family = models.family(model.family)
     _quiet()

@@ -9,7 +9,6 @@ rule frames:
         code=CODE["frames"],
     output:
         directory("data/frames/{dataset}/{source}"),
-    threads: 2
     params:
         sync=lambda wildcards, input: f"--sync {input.sync}" if input.sync else "",
     shell:

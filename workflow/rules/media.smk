@@ -7,7 +7,6 @@ rule download:
         code=lambda wildcards: CODE[f"download-{wildcards.source}"],
     output:
         directory("data/raw/{source}"),
-    threads: 2
     shell:
         "kinemacolor download {wildcards.source} --params {input.params} --out {output}"
 
@@ -19,7 +18,6 @@ rule sync:
         code=CODE["sync"],
     output:
         directory("data/sync/{source}"),
-    threads: 2
     shell:
         "kinemacolor sync {input.media} --params {input.params} --out {output}"
 

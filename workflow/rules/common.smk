@@ -10,13 +10,13 @@ try:
     DOCUMENT = params.read_document(PARAMS_FILE)
     PARAMS = params.check(DOCUMENT, str(PARAMS_FILE))
     dag.refuse_stale_dvc_yaml(DOCUMENT, PARAMS, PARAMS_FILE)
+    CODE = {stage: [str(path) for path in paths] for stage, paths in dag.closures_of(PARAMS).items()}
 except (params.ParamsError, UserError) as error:
     # One sentence instead of a traceback; WorkflowError is what Snakemake prints plainly.
     raise WorkflowError(str(error)) from None
 
 dag.write_slices(params.slices(PARAMS))
 MADE_FROM = dag.write_manifest(PARAMS)
-CODE = {stage: [str(path) for path in paths] for stage, paths in dag.closures_of(PARAMS).items()}
 
 EXPERIMENTS = PARAMS.experiments
 SOURCES = sorted({source for dataset in EXPERIMENTS for source in PARAMS.datasets[dataset].sources})

@@ -25,7 +25,9 @@ from numpy.typing import NDArray
 from kinemacolor.files import atomic_file
 from kinemacolor.media.probe import best_video
 
-_THREADS = 4  # x264's bytes depend on their number, so it is the same on every machine
+# x264 by frames in parallel writes other bytes from run to run when the cores are busy; by slices it does not. Their number
+# decides the bytes too, so it is the same on every machine.
+DETERMINISTIC = {"threads": 4, "x264-params": "sliced-threads=1"}
 _BT709 = {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709", "color_range": "tv"}
 
 
@@ -66,7 +68,7 @@ class VideoWriter:
         self._shape = (height, width, 3)
         self._padding = ((0, height % 2), (0, width % 2), (0, 0))
         self._video = dict(
-            vcodec="libx264", crf=crf, preset=preset, threads=_THREADS, pix_fmt="yuv420p", movflags="+faststart", **_BT709
+            vcodec="libx264", crf=crf, preset=preset, pix_fmt="yuv420p", movflags="+faststart", **DETERMINISTIC, **_BT709
         )
         self._frame_rate = Fraction(frame_rate)
         self._sound = _sound(audio, audio_start, audio_seconds) if audio else None

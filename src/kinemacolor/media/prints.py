@@ -6,8 +6,7 @@ graded as planar YUV, so that luma is never rounded through RGB; the leader is d
 plate of exact standard deviation that is moved to another place for every frame, since ffmpeg's own noise filter takes
 whole strengths only, half a step of luma apart.
 
-The same file, recipe and version of ffmpeg give the same bytes: x264 writes other bits for other numbers of threads, so
-that number is fixed.
+The same file, recipe and version of ffmpeg give the same bytes; see `encode.DETERMINISTIC`.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ import numpy as np
 
 from kinemacolor.errors import UserError
 from kinemacolor.files import atomic_file
+from kinemacolor.media.encode import DETERMINISTIC
 from kinemacolor.media.leader import leader_frames
 from kinemacolor.media.probe import Probe, best_video, local_address, probe
 from kinemacolor.params import Recipe
 
-_X264_THREADS = 3
 _BT709 = {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709"}
 _ROAM = (251, 257)  # primes: the plate's place (x, y) repeats after 251 * 257 frames, 45 minutes of film
 _PER_CODE = 219 / 255  # limited range: codes of video luma to one step of 255
@@ -175,9 +174,9 @@ def _sound(colour: Path, recipe: Recipe, film: Probe, scratch: str) -> Any:
 def _command(streams: list[Any], recipe: Recipe, film: Probe, target: Path) -> list[str]:
     """The one command that makes the print."""
     options: dict[str, Any] = dict(
-        vcodec="libx264", preset="veryfast", crf=recipe.crf, pix_fmt="yuv420p", threads=_X264_THREADS, fps_mode="cfr",
+        vcodec="libx264", preset="veryfast", crf=recipe.crf, pix_fmt="yuv420p", fps_mode="cfr",
         r=str(film.frame_rate), color_range="tv", movflags="+faststart", fflags="+bitexact", map_metadata=-1, map_chapters=-1,
-        **_BT709,
+        **DETERMINISTIC, **_BT709,
     )  # fmt: skip
     if film.audio:
         options |= {"acodec": "aac", "audio_bitrate": "128k"}

@@ -17,6 +17,8 @@ from torch.nn import functional
 from kinemacolor import models
 from kinemacolor.errors import UserError
 from kinemacolor.files import read_json
+from kinemacolor.models.coding import View
+from kinemacolor.models.running import run
 
 
 class Colorizer:
@@ -52,8 +54,8 @@ class Colorizer:
         height, width = lightness.shape[-2:]
         there = lightness.to(self.device, torch.float32)
         padded = pad_to_multiple(there, self.family.multiple)
-        coding = self.family.coding
-        lab = coding.decode(padded, self.network(coding.encode_input(padded)).float())
+        output, _ = run(self.network, self.family, View(padded))
+        lab = self.family.coding.decode(padded, output)
         return lab[..., :height, :width].to(lightness.device)
 
 

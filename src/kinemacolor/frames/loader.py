@@ -18,6 +18,7 @@ from torch import Tensor
 from kinemacolor.colour import rgb_to_lab
 from kinemacolor.errors import UserError
 from kinemacolor.frames.index import FrameStore
+from kinemacolor.models.coding import View
 from kinemacolor.params import AugmentParams
 
 _RESIDENT_SHARE = 0.3
@@ -27,10 +28,12 @@ _RESIDENT_SHARE = 0.3
 class Batch(NamedTuple):
     """A batch as every network family reads it, float32, on the training device."""
 
-    lightness: Tensor
-    """L* of the grey picture (B,1,H,W), 0 to 100: the grey print's for a pair, else the true frame's own."""
+    view: View
+    """What the network may see. Its L* is the grey print's for a pair, else the true frame's own."""
     lab: Tensor
-    """True colours in Lab (B,3,H,W)."""
+    """True colours in Lab (N,3,H,W)."""
+    window: int = 1
+    """N = lanes x window: consecutive frames, lane by lane."""
 
 
 class Material:
@@ -93,7 +96,7 @@ class Material:
         lab = rgb_to_lab(colour)
         # A grey picture has 256 tones and so 256 values of L*.
         lightness = lab[:, :1] if grey is None else self._grey_lightness[grey.long()]
-        return Batch(lightness.contiguous(), lab)
+        return Batch(View(lightness.contiguous()), lab)
 
 
 class Batches:

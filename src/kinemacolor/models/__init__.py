@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from kinemacolor.errors import UserError
 
@@ -26,6 +26,9 @@ MODULES: Mapping[str, str] = {
 }
 """Family -> module below kinemacolor.models."""
 
+Memory = Literal["none", "coloured", "own", "state"]
+"""What a network knows of the frame before: nothing; its colours by another model; its own colours; a recurrent state."""
+
 
 @dataclass(frozen=True)
 class Family:
@@ -36,12 +39,20 @@ class Family:
         coding: its colour coding.
         multiple: height and width must be a multiple of this many pixels; `colorize` pads.
         source: paper, project, or 'ours'.
+        memory: what it knows of the frame before; see models.coding.View for what it is handed, and `models.run`.
+        side: height and width that it takes and no other, in pixels; None takes any multiple.
+        embeds: it takes a global embedding, `forward(x, embedding)`, and has `embed(lightness)` and `encoder`.
+        hints: it takes colour hints.
     """
 
     build: Callable[..., nn.Module]
     coding: Coding
     multiple: int
     source: str
+    memory: Memory = "none"
+    side: int | None = None
+    embeds: bool = False
+    hints: bool = False
 
 
 def module_of(family: str) -> str:
@@ -69,5 +80,5 @@ def build(name: str, options: Mapping[str, Any]) -> nn.Module:
     found = family(name)
     try:
         return found.build(**options)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise UserError(f"models: the family {name!r} does not take these options ({error}): correct `options`.") from None

@@ -58,7 +58,7 @@ class FilmUNet(nn.Module):
 FAMILIES = {
     "naive": Family(
         Naive,
-        ab_coding("L -> ab = 0", scale=1.0, encode_input=lambda lightness: lightness),
+        ab_coding("L -> ab = 0", scale=1.0, encode_input=lambda view: view.lightness),
         multiple=1,
         source="project Film's baseline",
     ),

@@ -126,7 +126,7 @@ def train(
     run.file(out / "meta.json", "")
     # Two pictures, so that the logged model's batch dimension is understood as free.
     example = next(iter(Batches(material["train"], batch_size=2, augment=augment, shuffle=None)))
-    run.model(training.network, example=family.coding.encode_input(example.lightness).cpu().numpy())
+    run.model(training.network, example=family.coding.encode_input(example.view).cpu().numpy())
     run.end()
     _forget(checkpoints)
     return meta

@@ -54,7 +54,7 @@ class Training(lightning.LightningModule):
         self.best: dict[str, Any] = {"epoch": 0, "val_loss": float("inf"), "state": None}
         self._coding, self._model, self._augment = coding, model, augment
         self._train_material, self._val_material, self._on_epoch = train, val, on_epoch
-        self._loss = LOSSES[model.loss]
+        self._loss = LOSSES[model.loss.name]
         self._train_loss, self._val_loss, self._val_ab = MeanMetric(), MeanMetric(), MeanMetric()
         self._since = time.monotonic()
 
@@ -77,7 +77,7 @@ class Training(lightning.LightningModule):
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """The loss of one batch, in the network's coding."""
-        output = self.network(self._coding.encode_input(batch.lightness)).float()
+        output = self.network(self._coding.encode_input(batch.view)).float()
         loss = self._loss(output, self._coding.encode_target(batch.lab))
         if not torch.isfinite(loss):
             raise UserError(
@@ -88,8 +88,8 @@ class Training(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Loss and MSE(ab/128) of one batch; Lightning has set evaluation mode and switched gradients off."""
-        output = self.network(self._coding.encode_input(batch.lightness)).float()
-        lab = self._coding.decode(batch.lightness, output)
+        output = self.network(self._coding.encode_input(batch.view)).float()
+        lab = self._coding.decode(batch.view.lightness, output)
         self._val_loss.update(self._loss(output, self._coding.encode_target(batch.lab)), len(batch.lab))
         self._val_ab.update(((lab[:, 1:] - batch.lab[:, 1:]) / 128).square().mean(), len(batch.lab))
 
@@ -130,7 +130,7 @@ class Training(lightning.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """The optimiser and its schedule as params say."""
         optimiser = make_optimiser(self.network, self._model.optimiser)
-        if self._model.schedule == "constant":
+        if self._model.schedule.name == "constant":
             return {"optimizer": optimiser}
         return {
             "optimizer": optimiser,

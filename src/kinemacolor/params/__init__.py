@@ -1,0 +1,69 @@
+"""What params.yaml may say: one pydantic model per section, and the slice of values that each stage gets.
+
+params.yaml is read here and nowhere else. A stage never sees it: it gets its own slice, written by the Snakefile as
+canonical JSON under .params/, so that a stage runs again when a value it uses changes and only then.
+The JSON schema at workflow/params.schema.json is generated from these models: `kinemacolor schema`.
+"""
+
+from kinemacolor.params.base import Name, ParamsError, Section
+from kinemacolor.params.datasets import (
+    AnySplit,
+    AugmentParams,
+    ChronologicalSplit,
+    Dataset,
+    EvaluateParams,
+    FilterParams,
+    FramesParams,
+    RenderParams,
+    SeededSplit,
+)
+from kinemacolor.params.models import Gan, Loss, Model, Optimiser
+from kinemacolor.params.reading import check, load, read_document, schema, section
+from kinemacolor.params.slices import slices
+from kinemacolor.params.sources import (
+    AnySource,
+    FilmPairSource,
+    GameSource,
+    MadePrint,
+    Media,
+    Recipe,
+    SyncParams,
+    VideoSource,
+)
+from kinemacolor.params.weights import Weights
+from kinemacolor.params.whole import Params
+
+__all__ = [
+    "AnySource",
+    "AnySplit",
+    "AugmentParams",
+    "ChronologicalSplit",
+    "Dataset",
+    "EvaluateParams",
+    "FilmPairSource",
+    "FilterParams",
+    "FramesParams",
+    "GameSource",
+    "Gan",
+    "Loss",
+    "MadePrint",
+    "Media",
+    "Model",
+    "Name",
+    "Optimiser",
+    "Params",
+    "ParamsError",
+    "Recipe",
+    "RenderParams",
+    "Section",
+    "SeededSplit",
+    "SyncParams",
+    "VideoSource",
+    "Weights",
+    "check",
+    "load",
+    "read_document",
+    "schema",
+    "section",
+    "slices",
+]

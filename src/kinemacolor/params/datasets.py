@@ -1,0 +1,142 @@
+"""The sections of `datasets`: which frames of which sources, how they are split, filtered, augmented and shown."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from kinemacolor.params.base import Fraction, Name, Section
+
+
+class FramesParams(Section):
+    """Which frames are taken from each source and what becomes of their size."""
+
+    every: int = Field(24, ge=1)
+    """One frame of this many, counted in the colour print's frames."""
+    size: int | tuple[int, int]
+    """Side of a square, or [height, width], in pixels."""
+    fit: Literal["crop", "stretch", "pad"] = "crop"
+    """Centre crop to the shape, stretch to it, or pad with black. Sizes shrink by area averaging."""
+    start: float = Field(0.0, ge=0)
+    """Seconds of the (colour) print before the first frame."""
+    end: float | None = Field(None, gt=0)
+    """Seconds of the (colour) print after which no frame is taken, to leave the credits out."""
+    shard_mib: int = Field(128, ge=1, le=1024)
+    """Shards are closed at this size."""
+
+    @property
+    def height_width(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    @model_validator(mode="after")
+    def _sizes(self) -> FramesParams:
+        if min(self.height_width) < 16:
+            raise ValueError("size must be at least 16 pixels")
+        if self.end is not None and self.end <= self.start:
+            raise ValueError("end must come after start")
+        return self
+
+
+class ChronologicalSplit(Section):
+    """Train, then validation, then test, in the order of time, for every source."""
+
+    kind: Literal["chronological"] = "chronological"
+    fractions: tuple[Fraction, Fraction, Fraction] | None = None
+    """Shares of train, validation and test; they sum to one."""
+    counts: tuple[int, int] | None = None
+    """Frames of train and validation; the rest is test (project Film: 4000, 1000)."""
+    guard: float = Field(2.0, ge=0)
+    """Seconds left out between two parts, so that no shot stands on both sides of a boundary by a single frame."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> ChronologicalSplit:
+        if (self.fractions is None) == (self.counts is None):
+            raise ValueError("needs either fractions or counts")
+        if self.fractions is not None:
+            _sum_to_one(self.fractions)
+        if self.counts is not None and min(self.counts) < 1:
+            raise ValueError("counts must be at least 1")
+        return self
+
+
+class SeededSplit(Section):
+    """Parts drawn by a seed. The draw hashes names and times, so a frame never moves because something else came."""
+
+    kind: Literal["seeded"] = "seeded"
+    fractions: tuple[Fraction, Fraction, Fraction]
+    """Shares of train, validation and test; they sum to one."""
+    unit: Literal["block", "clip", "frame"] = "block"
+    """What is drawn: blocks of time, whole sources, or single frames (leaks: near-duplicates land on both sides)."""
+    block: float = Field(30.0, gt=0)
+    """Seconds of a block."""
+    guard: float = Field(1.0, ge=0)
+    """Seconds left out at the border of two blocks that land in different parts."""
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _sums(self) -> SeededSplit:
+        _sum_to_one(self.fractions)
+        return self
+
+
+def _sum_to_one(fractions: tuple[float, ...]) -> None:
+    if not math.isclose(sum(fractions), 1.0, abs_tol=1e-6):
+        raise ValueError(f"fractions sum to {sum(fractions):g}, not to 1: mend them")
+
+
+AnySplit = Annotated[ChronologicalSplit | SeededSplit, Field(discriminator="kind")]
+
+
+class FilterParams(Section):
+    """Which frames are left out of training and of every figure."""
+
+    grey: float = Field(2.0, ge=0)
+    """Mean chroma (Lab units) under which a frame counts as grey; 0 keeps all."""
+    black: float = Field(3.0, ge=0, le=100)
+    """Mean lightness (L*, 0 to 100) under which a frame counts as black; 0 keeps all."""
+
+
+class AugmentParams(Section):
+    """What training does to a batch; the colours themselves are never touched."""
+
+    crop: int | None = Field(None, ge=8)
+    """Side of a random square crop in pixels; validation takes the centre. None trains on whole frames."""
+    flip: bool = True
+    """Mirror left and right at random."""
+
+
+class EvaluateParams(Section):
+    """What evaluation shows beside the figures."""
+
+    epochs: list[int] = [10, 25]
+    """Epochs whose validation error stands in the table (the Games project asked for several)."""
+    samples: int = Field(9, ge=1, le=64)
+    """Frames on a sample sheet, spread evenly over the split."""
+
+
+class RenderParams(Section):
+    """The stretch of film that the comparison videos show."""
+
+    source: Name | None = None
+    """Which source; the dataset's first if not given."""
+    start: float = Field(0.0, ge=0)
+    """Seconds into the (colour) print."""
+    seconds: float = Field(20.0, gt=0)
+    """Length of the stretch."""
+    crf: int = Field(23, ge=0, le=51)
+    """Quality of the x264 encoding; lower is better."""
+
+
+class Dataset(Section):
+    """Which sources, which frames, how they are split, and what is filtered out."""
+
+    sources: list[Name] = Field(min_length=1)
+    frames: FramesParams
+    split: AnySplit = SeededSplit(fractions=(0.8, 0.1, 0.1))
+    filter: FilterParams = FilterParams()
+    augment: AugmentParams = AugmentParams()
+    evaluate: EvaluateParams = EvaluateParams()
+    render: RenderParams = RenderParams()

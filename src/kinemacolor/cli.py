@@ -93,9 +93,10 @@ def download(
     params: Slice = None,
     licence: Annotated[str, typer.Option(help="Licence of the material.")] = "not stated",
     credit: Annotated[str, typer.Option(help="Whom to credit.")] = "not stated",
+    kind: Annotated[str, typer.Option(help="By hand: video, clips (a folder, list or playlist) or images.")] = "video",
     allow_truncated: Truncated = False,
 ) -> None:
-    """Fetch a source: by yt-dlp, from a file, from a Python package, or by playing a game."""
+    """Fetch a source: by yt-dlp, from a file or folder, from a Python package, or by playing a game."""
     from kinemacolor.stages import download as stage
 
     if params is not None:
@@ -104,8 +105,8 @@ def download(
     else:
         name = None
         origin = {"url": source} if "://" in source else {"path": source}
-        about = {"kind": "video", "licence": licence, "credit": credit, "allow_truncated": allow_truncated}
-        chosen = _values(None, settings.VideoSource, about | origin)
+        about = {"kind": kind, "licence": licence, "credit": credit} | ({"allow_truncated": True} if allow_truncated else {})
+        chosen = settings.section(settings.AnySource, about | origin, "The options")
     stage.download(chosen, out=out, cache=Path(".cache/download") / (name or "by_hand"), name=name)
 
 
@@ -185,6 +186,33 @@ def filter_(
 
 
 @app.command()
+def weights(
+    name: Annotated[str, typer.Argument(help="Name of the weights in params.yaml.")],
+    out: Out,
+    params: Annotated[Path, typer.Option("--params", help="The weights' values as JSON.")],
+) -> None:
+    """Fetch published ImageNet weights, convert them once, and try them on photographs."""
+    from kinemacolor.stages import weights as stage
+
+    name = checked_name(name, "weights")
+    facts = stage.weights(_slice(params, settings.Weights), name=name, out=out, cache=Path(".cache/weights") / name)
+    print(f"{out}: {facts['architecture']}, {facts['parameters']:,} parameters", file=sys.stderr)
+
+
+@app.command()
+def embed(
+    frames: Annotated[list[Path], typer.Argument(help="Folders that `frames` wrote.")],
+    weights: Annotated[Path, typer.Option(help="Folder that `weights` wrote.")],
+    out: Out,
+) -> None:
+    """Keep what an encoder says of every grey frame as a whole."""
+    from kinemacolor.stages import embed as stage
+
+    facts = stage.embed(frames, weights=weights, out=out)
+    print(f"{out}: {sum(facts['rows'].values())} frames, {facts['dimension']} numbers each", file=sys.stderr)
+
+
+@app.command()
 def train(
     frames: Annotated[list[Path], typer.Argument(help="Folders that `frames` wrote.")],
     filter_table: Annotated[Path, typer.Option("--filter", help="File that `filter` wrote.")],
@@ -192,10 +220,15 @@ def train(
     params: Annotated[Path, typer.Option("--params", help="The model's values as JSON: {model: ..., augment: ...}.")],
     dataset: Annotated[str, typer.Option(help="Name of the dataset.")] = "dataset",
     name: Annotated[str, typer.Option(help="Name of the model.")] = "model",
+    weights: Annotated[Path | None, typer.Option(help="Folder that `weights` wrote; the encoder begins with them.")] = None,
+    embeddings: Annotated[Path | None, typer.Option(help="Folder that `embed` wrote.")] = None,
+    coloured: Annotated[Path | None, typer.Option(help="Folder that `precolour` wrote.")] = None,
+    before: Annotated[Path | None, typer.Option(help="The model that coloured them.")] = None,
 ) -> None:
     """Train one network; goes on where a killed training stopped."""
     from kinemacolor.stages import train as stage
 
+    asked = {"weights": weights, "embeddings": embeddings, "coloured": coloured, "before": before}
     stage.train(
         frames,
         filter_table=filter_table,
@@ -205,7 +238,21 @@ def train(
         augment=settings.section(settings.AugmentParams, _entry(params, "augment", {}), f"{params}: augment"),
         out=out,
         checkpoints=Path(".checkpoints") / f"{dataset}-{name}",
+        **{option: folder for option, folder in asked.items() if folder is not None},
     )
+
+
+@app.command()
+def precolour(
+    model: Annotated[Path, typer.Argument(help="A model's folder.")],
+    frames: Annotated[list[Path], typer.Argument(help="Folders that `frames` wrote.")],
+    filter_table: Annotated[Path, typer.Option("--filter", help="File that `filter` wrote.")],
+    out: Out,
+) -> None:
+    """Colour every frame by itself with a trained model, for networks that see frames already coloured."""
+    from kinemacolor.stages import precolour as stage
+
+    stage.precolour(model, frames, filter_table=filter_table, out=out)
 
 
 @app.command()
@@ -288,36 +335,24 @@ def report(
 
 
 @app.command()
-def models(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False) -> None:
-    """List the network families: parameters, input and output, where they come from."""
-    from kinemacolor import models as registry
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    params: Annotated[Path, typer.Option("--params", help="File whose models are listed.")] = Path("params.yaml"),
+) -> None:
+    """List the models of params.yaml, and the families that none of them uses, each with its size and colour coding."""
+    from kinemacolor import overview
 
-    rows = []
-    for name in sorted(registry.MODULES):
-        family = registry.family(name)
-        network = family.build()
-        counts = [(parameter.numel(), parameter.requires_grad) for parameter in network.parameters()]
-        rows.append(
-            {
-                "name": name,
-                "family": registry.MODULES[name],
-                "parameters": sum(number for number, _ in counts),
-                "trainable": sum(number for number, trains in counts if trains),
-                "input": family.coding.name.split(" -> ")[0],
-                "output": family.coding.name.split(" -> ")[1],
-                "multiple": family.multiple,
-                "source": family.source,
-            }
-        )
+    chosen = settings.load(params).models if params.is_file() else {}
+    rows = overview.rows({name: (model.family, model.options) for name, model in chosen.items()})
     if as_json:
         print(json.dumps(rows, indent=2))
         return
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*rows[0])
+    table = Table(*(key for key in rows[0] if key != "source"))
     for row in rows:
-        table.add_row(*(f"{value:,}" if isinstance(value, int) else value for value in row.values()))
+        table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value or "") for key, value in row.items() if key != "source"))
     Console().print(table)
 
 
@@ -338,10 +373,11 @@ def dag(
 ) -> None:
     """Bring dvc.yaml up to date with params.yaml and the workflow's rules."""
     from kinemacolor import dag as workflow
+    from kinemacolor import dvc_yaml
 
     if made_from is not None:
         workflow.refuse_changed(made_from)
-    if workflow.update_dvc_yaml(write=not check):
+    if dvc_yaml.update(write=not check):
         if check:
             raise UserError("dvc.yaml is older than params.yaml or the rules: run `kinemacolor dag`, then go on.")
         print("dvc.yaml brought up to date.", file=sys.stderr)

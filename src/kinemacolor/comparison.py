@@ -7,6 +7,12 @@ its whole prediction enlarged, so that it looks as soft as it is.
 Reading, computing and encoding overlap: pictures are read ahead on a thread, finished frames wait for ffmpeg on another.
 What a panel shows goes through OpenCV's Lab, which is several times as fast as ours and within one step of 255 of it
 (tests/unit/test_render.py); no figure is ever computed from it.
+
+A model with a memory is given every frame of the stretch in order and forgets at cuts (frames/cuts.py) and where the grey
+print has no picture. It was trained at the dataset's step, on frames up to seconds apart, and here meets frames a
+twenty-fourth of a second apart: what it carries on is closer to the picture than it learned, and it carries it on through
+many more frames, so an error can build up that no figure of the evaluation, which is at the dataset's step, shows. Train
+it with `frames.every: 1` to see it as it was trained; the log says so too.
 """
 
 from __future__ import annotations
@@ -29,6 +35,7 @@ from torch import Tensor
 from kinemacolor.colour import lab_to_rgb, to_uint8
 from kinemacolor.errors import UserError
 from kinemacolor.footage import Footage, Sight
+from kinemacolor.frames.cuts import CutDetector
 from kinemacolor.media.encode import VideoWriter
 from kinemacolor.params import RenderParams
 from kinemacolor.report.panels import Grid, save_still
@@ -44,9 +51,13 @@ class Painter(Protocol):
     name: str
     meta: Mapping[str, Any]
     keeps_luminance: bool
+    remembers: bool
 
-    def __call__(self, lightness: Tensor, /) -> Tensor:
-        """L* (B,1,H,W) -> Lab (B,3,H,W)."""
+    def reset(self) -> None:
+        """Forget all frames."""
+
+    def __call__(self, lightness: Tensor, starts: Tensor | None = None, /) -> Tensor:
+        """L* (B,1,H,W) -> Lab (B,3,H,W); `starts` (B,) bool, if it remembers: nothing before these frames belongs to them."""
 
 
 @dataclass(frozen=True)
@@ -132,9 +143,10 @@ def _frames(
     painters: Sequence[Painter], footage: Footage, grid: Grid, start: float, end: float
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Time and finished picture, (H,W,3) uint8, of every frame of the stretch."""
+    shots = _Shots() if _begin_anew(painters) else None
     with contextlib.closing(ahead(footage.sights(start, end), depth=2 * _BATCH)) as sights:
         while batch := list(itertools.islice(sights, _BATCH)):
-            painted = _paint(painters, footage, batch)
+            painted = _paint(painters, footage, batch, shots)
             for sight in batch:
                 canvas = grid.canvas()
                 grid.cell(canvas, len(painters) + 1)[:] = sight.truth
@@ -146,15 +158,58 @@ def _frames(
                 yield sight.time, canvas
 
 
-def _paint(painters: Sequence[Painter], footage: Footage, batch: Sequence[Sight]) -> list[Iterator[np.ndarray]]:
-    """Every painter's small pictures of the sights that have a grey picture: ab (h,w,2) float32, or RGB (h,w,3) uint8."""
+def _begin_anew(painters: Sequence[Painter]) -> bool:
+    """Have all painters forget what they saw; whether any of them has a memory."""
+    remembering = [painter for painter in painters if painter.remembers]
+    for painter in remembering:
+        painter.reset()
+        _log.info("%s remembers the frame before: trained at its dataset's step, it is shown every frame here", painter.name)
+    return bool(remembering)
+
+
+class _Shots:
+    """Says for each grey picture of a film whether nothing before it belongs to it: after a cut, a gap or another clip."""
+
+    def __init__(self) -> None:
+        self._cuts, self._gap = CutDetector(), True
+
+    def gap(self) -> None:
+        """A whole batch had no grey picture."""
+        self._gap = True
+
+    def starts(self, batch: Sequence[Sight], lightness: Tensor) -> Tensor:
+        """(B,) bool for the L* (B,1,h,w) of those sights of the batch that have a grey picture."""
+        found = self._cuts(lightness)
+        there = 0
+        for sight in batch:
+            if sight.original is None:
+                self._gap = True
+                continue
+            found[there] |= self._gap or sight.starts
+            self._gap = False
+            there += 1
+        return found
+
+
+def _paint(
+    painters: Sequence[Painter], footage: Footage, batch: Sequence[Sight], shots: _Shots | None
+) -> list[Iterator[np.ndarray]]:
+    """Every painter's small pictures of the sights that have a grey picture: ab (h,w,2) float32, or RGB (h,w,3) uint8.
+
+    `shots` is asked if a painter remembers.
+    """
     originals = [sight.original for sight in batch if sight.original is not None]
     if not originals:
+        if shots is not None:
+            shots.gap()
         return [iter(()) for _ in painters]
     inputs = {height: footage.network_input(originals, height) for height in {_height(painter) for painter in painters}}
+    # The same thumbnails at any size, but for rounding: one painter's is as good as another's.
+    starts = None if shots is None else shots.starts(batch, inputs[max(inputs)])
     painted = []
     for painter in painters:
-        lab = painter(inputs[_height(painter)])
+        shown = inputs[_height(painter)]
+        lab = painter(shown, starts) if painter.remembers else painter(shown)
         small = lab[:, 1:] if painter.keeps_luminance else to_uint8(lab_to_rgb(lab))
         painted.append(iter(small.permute(0, 2, 3, 1).contiguous().numpy()))
     return painted

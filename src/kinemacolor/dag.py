@@ -1,7 +1,6 @@
-"""What Snakemake and DVC must agree on: parameter slices, import closures, and the dvc.yaml made from them.
+"""What the Snakefile asks when it is read: which params file, its slices, what a training needs, and import closures.
 
-The Snakefile is the one description of the stages. dvc.yaml is written from what Snakemake itself says about its jobs,
-so that the two cannot differ; a hash of the DAG's shape in its head line tells when it is out of date.
+The Snakefile is the one description of the stages; dvc_yaml.py writes it down for DVC.
 """
 
 from __future__ import annotations
@@ -9,15 +8,10 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from kinemacolor import models, params
 from kinemacolor.errors import UserError
@@ -25,19 +19,39 @@ from kinemacolor.files import atomic_file, canonical_json, read_json, sha256_of
 
 PACKAGE = "kinemacolor"
 SLICES = Path(".params")
-DVC_YAML = Path("dvc.yaml")
-_SHAPE = "# shape: "
-_HEAD = """\
-# Written by `kinemacolor dag` from the Snakefile and params.yaml; a full `snakemake all` does it by itself.
-# Every stage runs its Snakemake rule alone; the comment in each command is what that rule runs.
-"""
+PARAMS_FILE = Path("params.yaml")
+
+
+# -------------------------------------------------------------------------------------------- which params
+
+
+def params_file(configfiles: Sequence[Path], config: Mapping[str, Any]) -> tuple[Path, str | None]:
+    """The params file of a build, and the name of the preset if it is another than params.yaml.
+
+    Args:
+        configfiles: what Snakemake was given as `--configfile`.
+        config: what it was given as `--config`.
+
+    Raises:
+        UserError: it was given more than one file, or single values.
+    """
+    if config:
+        raise UserError(
+            f"--config cannot set {next(iter(config))!r}: write it into params.yaml, or into a file for --configfile."
+        )
+    if len(configfiles) > 1:
+        raise UserError(f"--configfile names {len(configfiles)} files: give one, which says everything.")
+    if not configfiles or Path(configfiles[0]).resolve() == PARAMS_FILE.resolve():
+        return PARAMS_FILE, None
+    path = _relative(Path(configfiles[0]))
+    return path, re.sub(r"[^a-z0-9_]+", "_", path.stem.lower())
 
 
 # ------------------------------------------------------------------------------------------------- slices
 
 
-def write_slices(values: Mapping[str, Any], folder: Path = SLICES) -> None:
-    """Write each slice as canonical JSON, only where the content differs, and remove slices of nothing.
+def write_slices(values: Mapping[str, Any], folder: Path = SLICES, *, alone: bool = True) -> None:
+    """Write each slice as canonical JSON, only where the content differs, and remove slices of nothing if `alone`.
 
     File times change with content alone, because Snakemake reads them.
     """
@@ -48,9 +62,38 @@ def write_slices(values: Mapping[str, Any], folder: Path = SLICES) -> None:
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             with atomic_file(path) as temporary:
                 temporary.write_text(text, encoding="utf-8")
-    for stale in folder.glob("*.json"):
+    for stale in folder.glob("*.json") if alone else ():
         if stale.stem not in values:
             stale.unlink()
+
+
+# ------------------------------------------------------------------------------------ what a training asks for
+
+
+def asked_for(chosen: params.Params) -> dict[tuple[str, str], dict[str, str]]:
+    """What each training is given beside frames and filter: (dataset, model) -> option of `train` -> artefact.
+
+    Raises:
+        UserError: a network takes embeddings, but its section does not say whose.
+    """
+    return {(dataset, name): _asked(chosen, dataset, name) for dataset, names in chosen.trained.items() for name in names}
+
+
+def _asked(chosen: params.Params, dataset: str, name: str) -> dict[str, str]:
+    model = chosen.models[name]
+    found = {}
+    if model.pretrained is not None:
+        found["weights"] = f"data/weights/{model.pretrained}"
+    if model.family in models.EMBEDS:
+        if model.pretrained is None:
+            raise UserError(
+                f"models.{name}: {model.family!r} sees an embedding of the whole picture: name the weights of its encoder under `pretrained`."
+            )
+        found["embeddings"] = f"data/embeddings/{dataset}/{model.pretrained}"
+    if model.precoloured_by is not None:
+        found["coloured"] = f"data/coloured/{dataset}/{model.precoloured_by}"
+        found["before"] = f"data/models/{dataset}/{model.precoloured_by}"
+    return found
 
 
 # ----------------------------------------------------------------------------------------------- closures
@@ -116,72 +159,20 @@ def _relative(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-# --------------------------------------------------------------------------------------------------- shape
-
-
-def param_keys(document: Mapping[str, Any], slice_name: str) -> list[str]:
-    """Keys of params.yaml that decide a slice, for DVC; only keys that stand in the document."""
-    stage, _, key = slice_name.partition("-")
-    dataset, _, model = key.partition("-")
-    match stage:
-        case "download":
-            wanted = [f"sources.{key}.{name}" for name in document["sources"][key] if name != "sync"]
-        case "sync":
-            wanted = [f"sources.{key}.sync"]
-        case "train":
-            wanted = [f"models.{model}", f"datasets.{dataset}.augment"]
-        case "report":
-            wanted = []  # what it shows are its dependencies
-        case _:
-            wanted = [f"datasets.{key}.{stage}"]
-    return [name for name in wanted if _stands(document, name.split("."))]
-
-
-def _stands(document: Any, path: list[str]) -> bool:
-    for key in path:
-        if not isinstance(document, Mapping) or key not in document:
-            return False
-        document = document[key]
-    return True
-
-
-def shape(document: Mapping[str, Any], slice_names: Iterable[str], closures: Mapping[str, list[Path]]) -> str:
-    """Hash of all that dvc.yaml is made from, except values: which stages, which keys, which code, which rules."""
-    rules = [Path("Snakefile"), *sorted(Path("workflow/rules").glob("*.smk"))]
-    content = {
-        "keys": {name: param_keys(document, name) for name in slice_names},
-        "sources": {name: _shown(document["datasets"][name]) for name in document["experiments"]},
-        "families": {name: document["models"][name]["family"] for names in document["experiments"].values() for name in names},
-        "experiments": document["experiments"],
-        "code": {name: [str(path) for path in paths] for name, paths in closures.items()},
-        "rules": {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in rules if path.is_file()},
-    }
-    return hashlib.sha256(canonical_json(content).encode()).hexdigest()
-
-
-def _shown(dataset: Mapping[str, Any]) -> list[Any]:
-    """A dataset's sources and the one that its videos show."""
-    return [dataset["sources"], dataset.get("render", {}).get("source")]
-
-
-def recorded_shape(path: Path = DVC_YAML) -> str | None:
-    """The shape that dvc.yaml was made from."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return next((line.removeprefix(_SHAPE) for line in lines if line.startswith(_SHAPE)), None)
-
-
 _UNREACHED = {
-    "video": ("play", "prints"),
-    "game": ("fetch", "prints"),
-    "film_pair": ("play", "prints"),
-    "film_pair, made": ("play",),
+    "video": ("play", "prints", "clips", "packing"),
+    "game": ("fetch", "prints", "clips", "packing"),
+    "film_pair": ("play", "prints", "clips", "packing"),
+    "film_pair, made": ("play", "clips", "packing"),
+    "clips": ("play", "prints", "packing"),
+    "images": ("play", "prints", "clips"),
 }
 """Kind of source -> modules of media/ that downloading it never reaches: a better player of games fetches no film again."""
 
 
 def closures_of(chosen: params.Params) -> dict[str, list[Path]]:
-    """Import closure of every stage that the experiments need; by source or by model family where these differ."""
-    stages = ("sync", "frames", "split", "filter", "report")
+    """Import closure of every stage that the experiments need; by source or by model where these differ."""
+    stages = ("sync", "frames", "split", "filter", "weights", "embed", "report")
     found = {stage: closure(f"{PACKAGE}.stages.{stage}") for stage in stages}
     for dataset, names in chosen.experiments.items():
         for source in chosen.datasets[dataset].sources:
@@ -189,12 +180,20 @@ def closures_of(chosen: params.Params) -> dict[str, list[Path]]:
             kind = f"{entry.kind}, made" if isinstance(getattr(entry, "grey", None), params.MadePrint) else entry.kind
             without = [f"{PACKAGE}.media.{name}" for name in _UNREACHED[kind]]
             found[f"download-{source}"] = closure(f"{PACKAGE}.stages.download", without=without)
-        families = [chosen.models[name].family for name in names]
-        found[f"compare-{dataset}"] = closure(f"{PACKAGE}.stages.compare", families)
-        for family in families:
-            for stage in ("train", "evaluate", "render"):
-                found[f"{stage}-{family}"] = closure(f"{PACKAGE}.stages.{stage}", [family])
+        shown = [family for name in names for family in _families(chosen, name)]
+        found[f"compare-{dataset}"] = closure(f"{PACKAGE}.stages.compare", shown)
+    for name in {name for names in chosen.trained.values() for name in names}:
+        # A training is given the other model's pictures; who runs the model runs the other too.
+        found[f"train-{name}"] = closure(f"{PACKAGE}.stages.train", [chosen.models[name].family])
+        for stage in ("precolour", "evaluate", "render"):
+            found[f"{stage}-{name}"] = closure(f"{PACKAGE}.stages.{stage}", _families(chosen, name))
     return found
+
+
+def _families(chosen: params.Params, name: str) -> list[str]:
+    """Families of a model and of the one that colours for it, which lies in its folder."""
+    model = chosen.models[name]
+    return [model.family, *([] if model.precoloured_by is None else [chosen.models[model.precoloured_by].family])]
 
 
 # ---------------------------------------------------------------------------------- what a build was made from
@@ -236,117 +235,3 @@ def refuse_changed(manifest: Path) -> None:
     if changed:
         what = "params.yaml" if changed[0] == "params" else changed[0]
         raise UserError(f"{what} changed while the build was running: run snakemake again; nothing was recorded.")
-
-
-# ------------------------------------------------------------------------------------------ staleness of dvc.yaml
-
-
-def refuse_stale_dvc_yaml(document: Mapping[str, Any], chosen: params.Params, params_file: Path) -> None:
-    """Under `dvc repro`, stop if dvc.yaml describes another DAG than the Snakefile does.
-
-    Raises:
-        UserError: it does.
-    """
-    if "DVC_STAGE" in os.environ and shape(document, params.slices(chosen), closures_of(chosen)) != recorded_shape():
-        raise UserError(f"dvc.yaml is older than {params_file} or the rules: run `kinemacolor dag`, then `dvc repro` again.")
-
-
-# ------------------------------------------------------------------------------------------------ dvc.yaml
-
-
-def update_dvc_yaml(*, write: bool = True) -> bool:
-    """Make dvc.yaml say what the Snakefile says; True if it did not.
-
-    Raises:
-        UserError: Snakemake cannot build the DAG; says why.
-    """
-    text = dvc_yaml()
-    if DVC_YAML.is_file() and DVC_YAML.read_text(encoding="utf-8") == text:
-        return False
-    if write:
-        with atomic_file(DVC_YAML) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    return True
-
-
-def dvc_yaml() -> str:
-    """The text of dvc.yaml: one stage for every job of the Snakefile's `all`, but for `record` and `all` themselves."""
-    document = params.read_document("params.yaml")
-    chosen = params.check(document)
-    stages: dict[str, Any] = {"dag": _check_stage(chosen)}
-    metrics, plots = [], []
-    for job in _jobs():
-        outs: list[Any] = []
-        for out in job["outputs"]:
-            outs.append({out: {"cache": False}} if out.startswith("reports/") else out)
-            if job["rule"] == "evaluate":
-                metrics.append(f"{out}/metrics.json")
-            if job["rule"] == "train":
-                plots.append({f"{out}/curves.json": {"x": "epoch", "y": ["train_loss", "val_loss"]}})
-        stage = {
-            "cmd": f"snakemake --cores 1 --quiet rules progress --allowed-rules {job['rule']} --force {job['outputs'][0]}  # {job['shell']}",
-            "deps": job["deps"],
-            "params": param_keys(document, job["slice"]),
-            "outs": outs,
-        }
-        stages[f"{job['rule']}-{job['key']}" if job["key"] else job["rule"]] = {
-            key: value for key, value in stage.items() if value
-        }
-    body = yaml.safe_dump({"stages": stages, "metrics": metrics, "plots": plots}, sort_keys=False, width=1000)
-    return f"{_HEAD}{_SHAPE}{shape(document, params.slices(chosen), closures_of(chosen))}\n{body}"
-
-
-def _check_stage(chosen: params.Params) -> dict[str, Any]:
-    """A stage without outputs that stops `dvc repro` when entries of params.yaml came, went or gained a section.
-
-    DVC cannot track a key that is not there yet, and it deletes a stage's outputs before the stage can refuse to run.
-    """
-    sources = {source for dataset in chosen.experiments for source in chosen.datasets[dataset].sources}
-    models_used = {name for names in chosen.experiments.values() for name in names}
-    keys = ["experiments", *(f"datasets.{name}" for name in chosen.experiments), *(f"sources.{name}" for name in sorted(sources))]
-    keys += [f"models.{name}.family" for name in sorted(models_used)]
-    return {"cmd": "kinemacolor dag --check", "params": keys}
-
-
-def _jobs() -> list[dict[str, Any]]:
-    """The jobs of `all` as a dry run tells them: rule, key, slice, deps, outputs and shell command.
-
-    Snakemake has no machine-readable form of this; its text is stable, the version is pinned, and a test compares.
-    """
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "all",
-        "--cores",
-        "1",
-        "--dry-run",
-        "--forceall",
-        "--printshellcmds",
-        "--nolock",
-    ]
-    environment = {key: value for key, value in os.environ.items() if key != "DVC_STAGE"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise UserError(f"Snakemake cannot build the DAG: {reason}")
-    jobs = []
-    for rule, block in re.findall(
-        r"^(?:local)?rule (\w+):\n(.*?)(?=^\[|^Job stats|\Z)", done.stdout + done.stderr, re.MULTILINE | re.DOTALL
-    ):
-        if rule in ("all", "record"):
-            continue
-        said = dict(re.findall(r"^    (input|output|wildcards): (.*)$", block, re.MULTILINE))
-        inputs = [Path(path) for path in said["input"].split(", ")]
-        wildcards = dict(pair.split("=", 1) for pair in said.get("wildcards", "").split(", ") if pair)
-        jobs.append(
-            {
-                "rule": rule,
-                "key": "-".join(wildcards.values()),
-                "slice": next(path.stem for path in inputs if path.parent == SLICES),
-                "deps": sorted({str(path) for path in inputs if path.parent != SLICES}),
-                "outputs": said["output"].split(", "),
-                "shell": re.search(r"^Shell command: (.*)$", block, re.MULTILINE)[1],
-            }
-        )
-    return sorted(jobs, key=lambda job: (job["rule"], job["key"]))

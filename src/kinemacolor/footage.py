@@ -2,11 +2,16 @@
 
 For a film pair the grey picture is the grey print's own frame, found by the alignment (never by its place in a list) and
 laid over the area that both prints show. Any other video is its own grey print: the neutral rendering of its L*.
+
+A collection is shown as one silent film: clips one after the other, photographs one a second. What has another shape than
+the first stands between black bars, since nothing is ever stretched.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -24,10 +29,12 @@ from kinemacolor.errors import UserError
 from kinemacolor.files import read_json
 from kinemacolor.frames.resize import AreaResize, Box
 from kinemacolor.media.decode import Picture
+from kinemacolor.media.pictures import BrokenPicture, quietly
 from kinemacolor.media.probe import Probe, probe, truncated
-from kinemacolor.media.sources import read_source
+from kinemacolor.media.sources import SourceRecord, read_source
 from kinemacolor.media.stretch import decode_stretch
 
+_SCREEN = (720, 1280)  # height and width of a panel that shows photographs, at most
 _STEPS = 65536  # of luminance; L* then errs by less than .007, far below what 8 bits can show
 
 
@@ -44,6 +51,8 @@ class Sight(NamedTuple):
     """(H,W) float32, L* of the grey picture."""
     original: np.ndarray | None
     """What a network sees before it is cut and shrunk: (h,w) grey or (h,w,3) RGB, uint8."""
+    starts: bool = False
+    """Nothing of what was shown before leads here: the first picture of a clip, or a photograph."""
 
 
 class Footage(ABC):
@@ -54,7 +63,7 @@ class Footage(ABC):
         height, width: of a panel in pixels: the film's own size, or that of the area both prints show.
         frame_rate: exact.
         begin, end: seconds between which there are pictures.
-        sound: the file whose sound goes along.
+        sound: the file whose sound goes along; None for silence.
         credit: who made it and under which licence; empty for a file by itself.
         captions: what the grey and the true panel are called.
     """
@@ -65,7 +74,7 @@ class Footage(ABC):
     frame_rate: Fraction
     begin: float
     end: float
-    sound: Path
+    sound: Path | None
     credit: str = ""
     captions: tuple[str, str] = ("grey", "truth")
     _box: Box | None = None  # the part of `original` that the panels show
@@ -105,6 +114,10 @@ def open_footage(media: Path, sync: Path | None = None) -> Footage:
         return _Video(media.name, media, facts)
     source = read_source(media)
     credit = f"{source.credit} · {source.licence}"
+    if source.kind == "clips":
+        return _Clips(media.name, source, credit)
+    if source.kind == "images":
+        return _Slides(media.name, source, credit)
     if source.kind != "film_pair":
         print_ = source.print("video")
         return _Video(media.name, print_.path, print_.probe, credit)
@@ -123,9 +136,50 @@ class _Video(Footage):
 
     def sights(self, start: float, end: float) -> Iterator[Sight]:
         for picture in decode_stretch(self.sound, start=start, end=end):
-            luminance = _luminance(picture.pixels)
-            lightness, grey = _luminance_tables()
-            yield Sight(picture.time, picture.pixels, grey[luminance], lightness[luminance], picture.pixels)
+            yield _own_grey(picture.time, picture.pixels)
+
+
+class _Clips(Footage):
+    """Clips one after the other, in their order, without their sound; as large as the first and at its frame rate."""
+
+    sound = None
+
+    def __init__(self, name: str, source: SourceRecord, credit: str) -> None:
+        self.name, self.credit, self._source = name, credit, source
+        first = source.clips[0].probe
+        self.height, self.width, self.frame_rate = first.height, first.width, first.frame_rate
+        lengths = [clip.probe.duration if (good := clip.probe.last_good_time) is None else good for clip in source.clips]
+        self._begins = np.cumsum([0.0, *lengths])
+        self.begin, self.end = 0.0, float(self._begins[-1])
+
+    def sights(self, start: float, end: float) -> Iterator[Sight]:
+        for clip, begin, until in zip(self._source.clips, self._begins[:-1], self._begins[1:], strict=True):
+            if begin < end and until > start:
+                stretch = decode_stretch(self._source.checked(clip).path, start=max(0.0, start - begin), end=end - begin)
+                for place, picture in enumerate(stretch):
+                    shown = _barred(picture.pixels, self.height, self.width)
+                    yield _own_grey(float(begin) + picture.time, shown, starts=place == 0)
+
+
+class _Slides(Footage):
+    """Photographs, each for a second, in the order of their names; as large as the first one, or as fits a screen."""
+
+    sound = None
+    frame_rate = Fraction(1)
+
+    def __init__(self, name: str, source: SourceRecord, credit: str) -> None:
+        self.name, self.credit, self._source = name, credit, source
+        with source.gallery() as gallery:
+            height, width = gallery.size(0)
+            self.begin, self.end = 0.0, float(len(gallery))
+        scale = min(1.0, _SCREEN[0] / height, _SCREEN[1] / width)
+        self.height, self.width = max(16, round(height * scale)), max(16, round(width * scale))
+
+    def sights(self, start: float, end: float) -> Iterator[Sight]:
+        with self._source.gallery() as gallery, quietly():
+            for number in range(max(0, math.ceil(start)), min(len(gallery), math.ceil(end))):
+                with contextlib.suppress(BrokenPicture):  # the one before stays
+                    yield _own_grey(float(number), _barred(gallery.pixels(number), self.height, self.width), starts=True)
 
 
 class _Pair(Footage):
@@ -194,6 +248,26 @@ class _Pair(Footage):
         matrix = np.column_stack((matrix[:, :2], matrix[:, 2] + matrix[:, :2].sum(axis=1) / 2 - 0.5))
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         return cv2.warpAffine(grey, matrix, (self.width, self.height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _own_grey(time: float, rgb: np.ndarray, *, starts: bool = False) -> Sight:
+    """A picture that is its own grey print."""
+    luminance = _luminance(rgb)
+    lightness, grey = _luminance_tables()
+    return Sight(time, rgb, grey[luminance], lightness[luminance], rgb, starts)
+
+
+def _barred(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The whole picture (h,w,3) in its own shape on a black (height,width,3); areas are averaged where it shrinks."""
+    if rgb.shape[:2] == (height, width):
+        return rgb
+    scale = min(height / rgb.shape[0], width / rgb.shape[1])
+    inner = max(1, round(rgb.shape[0] * scale)), max(1, round(rgb.shape[1] * scale))
+    small = cv2.resize(rgb, inner[::-1], interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    canvas = np.zeros((height, width, 3), np.uint8)
+    top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
+    canvas[top : top + inner[0], left : left + inner[1]] = small
+    return canvas
 
 
 def _luminance(rgb: np.ndarray) -> np.ndarray:

@@ -8,9 +8,11 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from tests.pipeline.conftest import PARAMS, make_clone, make_film
 
@@ -42,6 +44,13 @@ def test_everything_is_there(clone):
             assert meta["mlflow_run_id"] and meta["data_md5"] and meta["git_commit"]
             assert (clone.root / f"data/render/{dataset}/{model}.mp4").stat().st_size > 1000
         assert (clone.root / f"data/compare/{dataset}.mp4").stat().st_size > 1000
+    assert read(clone, "data/weights/made/weights.json")["architecture"] == "alexnet"
+    rows = len(pd.read_parquet(clone.root / "data/frames/steady/doom/index.parquet"))
+    assert np.load(clone.root / "data/embeddings/steady/made/doom.npy").shape == (rows, 256)
+    assert len(pd.read_parquet(clone.root / "data/coloured/steady/alpha/doom/index.parquet")) == rows
+    other = (clone.root / "data/models/steady/alpha/weights.safetensors").read_bytes()
+    assert (clone.root / "data/models/steady/prev/before/weights.safetensors").read_bytes() == other
+    assert not (clone.root / "reports/steady/alpha").exists(), "it colours for another and is not compared"
     page = (clone.root / "reports/index.html").read_text()
     assert "made by the test" in page and "Freedoom" in page
     assert not (clone.root / "data/raw/unused").exists()
@@ -74,10 +83,48 @@ def test_a_learning_rate_concerns_its_model_alone(clone):
         "report",
         "record",
     }
-    assert clone.run("dvc", "status", "--json", check=False).stdout.count("changed deps") == 1
-    assert set(json.loads(clone.run("dvc", "status", "--json", check=False).stdout)) == {"train-film-lab"}
+    # `dag` looks whether the section asks for something new.
+    assert set(json.loads(clone.run("dvc", "status", "--json", check=False).stdout)) == {"dag", "train-film-lab"}
     assert clone.dvc_would_run() >= {"train-film-lab"}
     assert not any("game" in stage or "naive" in stage for stage in clone.dvc_would_run())
+
+
+def test_a_model_that_colours_for_another_brings_it_along(clone):
+    clone.params(lambda document: document["models"]["alpha"].update(epochs=1))
+    own = {f"{stage}-game-alpha" for stage in ("train", "evaluate", "render")} | {"compare-game"}
+    steady = {"train-steady-alpha", "precolour-steady-alpha", "compare-steady"}
+    after = {f"{stage}-steady-prev" for stage in ("train", "evaluate", "render")}
+    assert clone.snakemake_would_run() == own | steady | after | {"report", "record"}
+
+
+def test_other_weights_concern_what_begins_with_them(clone):
+    clone.params(lambda document: document["weights"]["made"].update(licence="another"))
+    after = {f"{stage}-steady-fused" for stage in ("train", "evaluate", "render")}
+    assert clone.snakemake_would_run() == after | {"weights-made", "embed-steady-made", "compare-steady", "report", "record"}
+
+
+def test_a_section_that_asks_for_more_stops_dvc_before_it_deletes(clone):
+    clone.params(lambda document: document["models"]["lab"].update(pretrained="made"))
+    stale = clone.run("dvc", "repro", check=False)
+    assert stale.returncode != 0 and "run `kinemacolor dag`" in stale.stdout
+    assert (clone.root / "data/models/film/lab/weights.safetensors").is_file()
+
+
+def test_a_preset_shares_what_it_describes_alike_and_records_nothing(clone):
+    document = yaml.safe_load((clone.root / "params.yaml").read_text())
+    document["experiments"] = {"game": ["alpha"]}
+    (clone.root / "Mine.yaml").write_text(yaml.safe_dump(document))
+    lock = (clone.root / "dvc.lock").read_bytes()
+    said = clone.run("snakemake", "--cores", "2", "all", "--configfile", "Mine.yaml").stdout
+    built = {line.split()[1].rstrip(":") for line in said.splitlines() if line.startswith(("rule ", "localrule "))}
+    assert built == {"report", "all"}
+    page = (clone.root / "reports/presets/mine/index.html").read_text()
+    assert "Freedoom" in page and "made by the test" not in page
+    again = clone.run("snakemake", "--cores", "2", "all", "--configfile", "Mine.yaml").stdout
+    assert "Nothing to be done" in again
+    assert clone.snakemake_would_run() == set()
+    assert clone.run("dvc", "status", "-q", check=False).returncode == 0 and (clone.root / "dvc.lock").read_bytes() == lock
+    shutil.rmtree(clone.root / "reports/presets")
 
 
 def test_reordered_keys_concern_nothing(clone):
@@ -147,13 +194,18 @@ def digests(root: Path) -> dict[str, str]:
         *root.glob("data/split/*"),
         *root.glob("data/filter/*"),
     ]
+    wanted += [
+        *root.glob("data/weights/**/*.safetensors"),
+        *root.glob("data/embeddings/**/*.*"),
+        *root.glob("data/coloured/**/*.*"),
+    ]
     wanted += [*root.glob("data/models/**/*.safetensors"), *root.glob("reports/*/*/*.json"), *root.glob("reports/*/*/*.parquet")]
     wanted += [*root.glob("data/raw/*/*.mp4"), *root.glob("data/render/**/*.mp4"), *root.glob("data/compare/*.mp4")]
     return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in wanted if path.is_file()}
 
 
 def test_dvc_repro_builds_the_same_bytes_and_snakemake_agrees(clone, tmp_path):
-    other = make_clone(tmp_path / "clone")
+    other = make_clone(tmp_path / "clone", encoder=clone.root / "made.safetensors")
     shutil.copy2(clone.root / "film.mp4", other.root / "film.mp4")
     other.run("dvc", "repro")
     assert digests(other.root) == digests(clone.root) and len(digests(other.root)) > 25

@@ -11,11 +11,36 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kinemacolor import dag, models, params
+from kinemacolor import dag, dvc_yaml, models, params
 from kinemacolor.errors import UserError
 
 ROOT = Path(__file__).parents[2]
-STAGES = ["download", "sync", "frames", "split", "filter", "train", "evaluate", "render", "compare", "report"]
+GOLDEN = ROOT / "tests/golden/params.yaml"
+STAGES = [
+    *("download", "sync", "frames", "split", "filter", "weights", "embed"),
+    *("train", "precolour", "evaluate", "render", "compare", "report"),
+]
+NO_FAMILIES = {
+    *("__init__", "coding", "running", "bins", "discriminators"),
+    *("encoders", "encoder_base", "mobile_encoders"),
+}
+"""Modules of models/ that families stand on."""
+
+
+def asking(**changes):
+    """The default document with a film whose models ask for weights, embeddings and another model's colours."""
+    document = params.read_document(GOLDEN)
+    about = {"architecture": "vgg16", "path": "vgg16.bin", "sha256": "0" * 64, "licence": "none"}
+    document["weights"] = {"given": about, "other": about, "unused": about}
+    document["models"] = {
+        "first": {"family": "lab_unet"},
+        "second": {"family": "film_unet", "precoloured_by": "first"},
+        "warm": {"family": "beta", "pretrained": "given"},
+        "fused": {"family": "koalarization", "pretrained": "other"},
+        "idle": {"family": "alpha", "pretrained": "unused"},
+    } | changes
+    document["experiments"] = {"freedoom": ["second", "warm", "fused"]}
+    return document
 
 
 @pytest.fixture(autouse=True)
@@ -25,14 +50,11 @@ def in_the_repository(monkeypatch):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_closure_holds_every_module_that_the_stage_really_imports(stage):
-    families = ["lab_unet"] if stage in ("train", "evaluate", "render", "compare") else []
+    families = ["lab_unet"] if stage in ("train", "precolour", "evaluate", "render", "compare") else []
     code = (
-        f"import json, sys, kinemacolor.stages.{stage}\nfrom kinemacolor import models\n"
-        f"[models.family(name) for name in {families!r}]\n"
-        "print(json.dumps(sorted({m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'kinemacolor' and m.__file__})))"
-        if families
-        else f"import json, sys, kinemacolor.stages.{stage}\n"
-        "print(json.dumps(sorted({m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'kinemacolor' and m.__file__})))"
+        f"import json, sys, kinemacolor.stages.{stage}\n"
+        + "".join(f"from kinemacolor import models; models.family({name!r})\n" for name in families)
+        + "print(json.dumps(sorted({m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'kinemacolor' and m.__file__})))"
     )
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     imported = {Path(name).relative_to(ROOT) for name in json.loads(printed.splitlines()[-1])}
@@ -43,18 +65,52 @@ def test_a_closure_holds_every_module_that_the_stage_really_imports(stage):
 
 
 def test_editing_one_network_concerns_the_models_of_its_file_alone():
-    closures = dag.closures_of(params.load(ROOT / "tests/golden/params.yaml"))
+    closures = dag.closures_of(params.load(GOLDEN))
     unet = Path("src/kinemacolor/models/lab_unet.py")
     assert {name for name, files in closures.items() if unet in files} == {
         "train-lab_unet",
+        "precolour-lab_unet",
         "evaluate-lab_unet",
         "render-lab_unet",
         "compare-bunny",
     }
 
 
+def test_no_shared_module_imports_a_family():
+    """A family imported from shared code would train every model again whenever it is edited."""
+    families = {f"kinemacolor.models.{module}" for module in models.MODULES.values()}
+    for path in sorted((ROOT / "src/kinemacolor").rglob("*.py")):
+        if path.parent.name != "models" or path.stem in NO_FAMILIES:
+            assert not dag._imports(path) & families, path
+
+
+def test_families_that_embed_are_known_without_importing_them():
+    embedding = {name for name in models.MODULES if models.family(name).embeds}
+    assert embedding == models.EMBEDS
+
+
+def test_a_training_is_given_what_its_section_asks_for():
+    assert dag.asked_for(params.check(asking())) == {
+        ("freedoom", "second"): {"coloured": "data/coloured/freedoom/first", "before": "data/models/freedoom/first"},
+        ("freedoom", "warm"): {"weights": "data/weights/given"},
+        ("freedoom", "fused"): {"weights": "data/weights/other", "embeddings": "data/embeddings/freedoom/other"},
+        ("freedoom", "first"): {},
+    }
+    with pytest.raises(UserError, match=r"models.fused: 'koalarization' sees an embedding .* under `pretrained`"):
+        dag.asked_for(params.check(asking(fused={"family": "koalarization"})))
+
+
+def test_who_runs_a_precoloured_model_runs_the_other_too():
+    closures = dag.closures_of(params.check(asking()))
+    first, second = Path("src/kinemacolor/models/lab_unet.py"), Path("src/kinemacolor/models/film.py")
+    holding = {name for name, files in closures.items() if first in files}
+    both = {"evaluate-second", "render-second", "precolour-second", "compare-freedoom"}
+    assert holding == both | {"train-first", "evaluate-first", "render-first", "precolour-first"}
+    assert all(second in closures[name] for name in both | {"train-second"})
+
+
 def test_a_better_player_of_games_fetches_no_film_again():
-    closures = dag.closures_of(params.load(ROOT / "tests/golden/params.yaml"))
+    closures = dag.closures_of(params.load(GOLDEN))
     names = {source: {path.name for path in closures[f"download-{source}"]} for source in ("bunny", "freedoom")}
     assert "explorer.py" in names["freedoom"] and "fetch.py" not in names["freedoom"]
     assert {"fetch.py", "prints.py"} <= names["bunny"] and "explorer.py" not in names["bunny"]
@@ -99,6 +155,7 @@ def test_floors_arrows_point_downwards_only():
     floor = {
         "cli": 5,
         "dag": 5,
+        "dvc_yaml": 5,
         "stages": 4,
         "training": 3,
         "frames": 3,
@@ -106,10 +163,12 @@ def test_floors_arrows_point_downwards_only():
         "colorize": 3,
         "comparison": 3,
         "footage": 3,
+        "overview": 3,
     }
     floor |= {
         "models": 2,
         "media": 2,
+        "pretrained": 2,
         "align": 2,
         "colour": 1,
         "report": 2,
@@ -125,7 +184,8 @@ def test_floors_arrows_point_downwards_only():
         name = ".".join(path.relative_to(package).with_suffix("").parts)
         for imported in dag._imports(path):
             target = imported.split(".")[1] if "." in imported else "__init__"
-            if target not in floor:  # a name that the package itself defines
+            if target not in floor:
+                assert target == "__version__", f"{name} imports {imported}, which stands on no floor: give it one"
                 continue
             assert floor[target] <= floor[room], f"{name} imports {imported}, which stands above it"
             if room == "stages" and target == "stages":
@@ -135,7 +195,7 @@ def test_floors_arrows_point_downwards_only():
             if room == "media":
                 assert target not in ("colour", "align", "models"), f"media/ knows no colour: {name} imports {imported}"
             if room == "params":
-                assert target == "__init__", f"params.py imports nothing of ours, but {imported}"
+                assert target in ("params", "__init__"), f"params/ imports nothing else of ours: {name} imports {imported}"
 
 
 def test_no_stage_is_imported_by_the_command_line_until_it_runs():
@@ -160,15 +220,40 @@ def test_slices_are_written_only_where_the_content_differs(tmp_path):
     assert not (tmp_path / "sync-bunny.json").exists()
 
 
+def test_slices_of_a_preset_leave_those_of_params_yaml_alone(tmp_path):
+    values = params.slices(params.load(GOLDEN))
+    dag.write_slices(values, tmp_path)
+    dag.write_slices({"split-casablanca": {"kind": "other"}}, tmp_path, alone=False)
+    assert {path.stem for path in tmp_path.iterdir()} == {*values, "split-casablanca"}
+
+
+def test_which_params_file_a_build_goes_by(tmp_path):
+    default = (Path("params.yaml"), None)
+    assert dag.params_file([], {}) == default
+    assert dag.params_file([ROOT / "params.yaml"], {}) == default
+    assert dag.params_file([ROOT / "presets/film.yaml"], {}) == (Path("presets/film.yaml"), "film")
+    assert dag.params_file([tmp_path / "My own.2.yml"], {}) == (tmp_path / "My own.2.yml", "my_own_2")
+    with pytest.raises(UserError, match=r"--configfile names 2 files"):
+        dag.params_file([ROOT / "a.yaml", ROOT / "b.yaml"], {})
+    with pytest.raises(UserError, match=r"--config cannot set 'epochs'"):
+        dag.params_file([], {"epochs": 3})
+
+
 def test_dvc_yaml_describes_the_stages_of_the_snakefile():
     """Parity: written from Snakemake's own DAG, so a difference means that `kinemacolor dag` was forgotten."""
-    assert dag.dvc_yaml() == (ROOT / "dvc.yaml").read_text(), "run `kinemacolor dag`"
+    assert dvc_yaml.written() == (ROOT / "dvc.yaml").read_text(), "run `kinemacolor dag`"
     described = yaml.safe_load((ROOT / "dvc.yaml").read_text())
     chosen = params.load(ROOT / "params.yaml")
     expected = {"dag", "report"}
     for dataset, names in chosen.experiments.items():
         expected |= {f"{stage}-{dataset}" for stage in ("split", "filter", "compare")}
-        expected |= {f"{stage}-{dataset}-{name}" for stage in ("train", "evaluate", "render") for name in names}
+        expected |= {f"{stage}-{dataset}-{name}" for stage in ("evaluate", "render") for name in names}
+        expected |= {f"train-{dataset}-{name}" for name in chosen.trained[dataset]}
+        for name in chosen.trained[dataset]:
+            model = chosen.models[name]
+            expected |= {f"weights-{model.pretrained}"} if model.pretrained else set()
+            expected |= {f"embed-{dataset}-{model.pretrained}"} if model.family in models.EMBEDS else set()
+            expected |= {f"precolour-{dataset}-{model.precoloured_by}"} if model.precoloured_by else set()
         for source in chosen.datasets[dataset].sources:
             expected |= {f"download-{source}", f"frames-{dataset}-{source}"}
             if chosen.sources[source].kind == "film_pair":
@@ -185,12 +270,30 @@ def test_dvc_yaml_describes_the_stages_of_the_snakefile():
 
 def test_dvc_is_told_the_keys_of_a_slice_that_stand_in_params_yaml():
     document = params.read_document(ROOT / "params.yaml")
-    assert dag.param_keys(document, "train-bunny-lab_unet") == ["models.lab_unet"]
-    assert dag.param_keys(document, "split-bunny") == ["datasets.bunny.split"]
-    assert "sources.casablanca.sync" not in dag.param_keys(document, "download-casablanca")
+    assert dvc_yaml.param_keys(document, "train-bunny-lab_unet") == ["models.lab_unet"]
+    assert dvc_yaml.param_keys(asking(), "weights-given") == ["weights.given"]
+    assert dvc_yaml.param_keys(document, "") == [], "embed and precolour have no values of their own"
+    assert dvc_yaml.param_keys(document, "split-bunny") == ["datasets.bunny.split"]
+    assert "sources.casablanca.sync" not in dvc_yaml.param_keys(document, "download-casablanca")
+
+
+def test_every_change_of_what_is_built_changes_the_shape_and_no_value_does():
+    def shape(document):
+        return dvc_yaml.shape(document, params.check(document))
+
+    before = shape(asking())
+    assert shape(asking(first={"family": "lab_unet", "epochs": 7})) == before
+    assert shape(asking(idle={"family": "beta"})) == before, "no experiment names it"
+    for changed in (
+        asking(first={"family": "alpha"}),
+        asking(warm={"family": "beta"}),
+        asking(warm={"family": "beta", "pretrained": "other"}),
+        asking(second={"family": "film_unet"}),
+        asking(second={"family": "film_unet", "precoloured_by": "warm"}),
+    ):
+        assert shape(changed) != before
 
 
 def test_every_family_has_a_file_and_every_file_a_family():
-    assert {path.stem for path in (ROOT / "src/kinemacolor/models").glob("*.py")} - {"__init__", "coding"} == set(
-        models.MODULES.values()
-    )
+    there = {path.stem for path in (ROOT / "src/kinemacolor/models").glob("*.py")}
+    assert there - NO_FAMILIES == set(models.MODULES.values()) and there >= NO_FAMILIES

@@ -31,6 +31,7 @@ class Grey:
 
     name = "grey_model"
     device = torch.device("cpu")
+    remembers = False
 
     def __init__(self) -> None:
         self.given: list[Tensor] = []

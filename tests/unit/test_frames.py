@@ -153,7 +153,7 @@ def test_grey_and_colour_of_a_pair_are_cropped_and_flipped_alike(tmp_path, pictu
     m = material(tmp_path, neutral, greys)
     for batch in Batches(m, batch_size=6, augment=AugmentParams(crop=8), shuffle=(0, 3)):
         assert batch.lab.shape[2:] == (8, 8)
-        assert torch.allclose(batch.lab[:, :1], batch.lightness, atol=1e-4), "L* of the grey print lies on L* of the truth"
+        assert torch.allclose(batch.lab[:, :1], batch.view.lightness, atol=1e-4), "L* of the grey print lies on L* of the truth"
 
 
 def test_a_crop_larger_than_the_frames_is_refused(tmp_path, pictures):
@@ -164,5 +164,5 @@ def test_a_crop_larger_than_the_frames_is_refused(tmp_path, pictures):
 def test_material_finds_rows_by_frame_number_not_by_position(tmp_path, pictures):
     store = FrameStore(write_store(tmp_path / "f", pictures))
     table = pd.DataFrame({"source": "film", "frame": [40, 0, 8]})
-    colour, _ = Material({"film": store}, table, torch.device("cpu")).pictures(np.arange(3))
+    colour = Material({"film": store}, table, torch.device("cpu")).pictures("colour", np.arange(3))
     assert np.array_equal(colour.numpy(), pictures[[20, 0, 4]])

@@ -123,3 +123,54 @@ def test_reordered_keys_and_whole_floats_change_nothing():
 
 def test_an_unused_source_makes_no_stage():
     assert not any("casablanca" in name or "wario" in name for name in slices(DOCUMENT))
+
+
+WEIGHTS = {"given": {"architecture": "vgg16", "path": "vgg16.bin", "sha256": "0" * 64, "licence": "none"}}
+
+
+def test_a_model_that_colours_for_another_is_trained_but_not_compared():
+    document = changed(models__alpha__precoloured_by="film_unet")
+    made = slices(document)
+    assert params.check(document).trained == {
+        "bunny": ["naive", "film_unet", "lab_unet"],
+        "freedoom": ["alpha", "beta_half", "film_unet"],
+    }
+    assert "train-freedoom-film_unet" in made and made["report"]["experiments"]["freedoom"] == ["alpha", "beta_half"]
+    # Listed already, it keeps its place.
+    document["experiments"]["freedoom"] = ["film_unet", "alpha"]
+    assert params.check(document).trained["freedoom"] == ["film_unet", "alpha"]
+
+
+def test_weights_have_a_slice_if_a_trained_model_begins_with_them():
+    unasked = changed(weights=DOCUMENT["weights"] | WEIGHTS)
+    assert slices(unasked) == slices(DOCUMENT)
+    document = changed(weights=DOCUMENT["weights"] | WEIGHTS, models__film_unet__pretrained="given", models__alpha__precoloured_by="film_unet")
+    document["experiments"] = {"freedoom": ["alpha"]}
+    assert slices(document)["weights-given"]["architecture"] == "vgg16"
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        (changed(models__alpha__pretrained="given"), ["models.alpha.pretrained", "'given'", "weights"]),
+        (changed(models__alpha__precoloured_by="nobody"), ["models.alpha.precoloured_by", "'nobody'", "models"]),
+        (changed(models__alpha__precoloured_by="alpha"), ["models.alpha.precoloured_by", "precoloured itself"]),
+        (
+            changed(models__alpha__precoloured_by="beta_half", models__beta_half__precoloured_by="alpha"),
+            ["precoloured_by", "precoloured itself"],
+        ),
+        (changed(weights={"given": WEIGHTS["given"] | {"url": "https://a/b"}}), ["weights.given", "exactly one"]),
+        (changed(weights={"given": WEIGHTS["given"] | {"architecture": "vgg19"}}), ["weights.given.architecture", "vgg19"]),
+        (changed(models__alpha__loss="none"), ["models.alpha.loss", "nothing to minimise"]),
+        (changed(models__alpha__loss={"name": "l1", "gann": {}}), ["models.alpha.loss.gann", "unknown key"]),
+        (changed(models__alpha__schedule="sine"), ["models.alpha.schedule", "sine"]),
+    ],
+)
+def test_a_wrong_section_of_a_model_is_one_sentence(document, words):
+    test_a_wrong_document_is_one_sentence_that_names_the_key(document, words)
+
+
+def test_a_loss_and_a_schedule_may_be_a_name():
+    named = params.check(changed(models__alpha__loss="l1", models__alpha__schedule="step")).models["alpha"]
+    written = params.check(changed(models__alpha__loss={"name": "l1"}, models__alpha__schedule={"name": "step"})).models["alpha"]
+    assert named == written

@@ -38,7 +38,7 @@ INNER = (slice(0, -20), slice(4, -4))
 class Tint:
     """Predicts one and the same ab everywhere and keeps L*."""
 
-    name, keeps_luminance = "tint", True
+    name, keeps_luminance, remembers = "tint", True, False
 
     def __init__(self, a: float, b: float, height: int = 32) -> None:
         self.meta, self.ab, self.seen = {"size": [height, height]}, torch.tensor([a, b]), []
@@ -285,6 +285,59 @@ def test_a_frame_without_a_partner_leaves_the_grey_panels_black(pair, tmp_path: 
         close(
             panel(shown[number], 2, height=204, width=272), film[RATE + number][12:216, 32:304][INNER], mean=3, worst=32
         )  # halved chroma at hard edges
+
+
+class Remembering(Tint):
+    """Notes what it is told of the film's order."""
+
+    name, remembers = "remembering", True
+
+    def __init__(self, height: int = 32) -> None:
+        super().__init__(0, 0, height)
+        self.starts, self.resets = [], 0
+
+    def reset(self):
+        self.resets += 1
+        self.starts, self.seen = [], []
+
+    def __call__(self, lightness, starts):
+        assert len(starts) == len(lightness) <= 8
+        self.starts += starts.tolist()
+        return super().__call__(lightness)
+
+
+def test_a_model_with_a_memory_sees_every_frame_in_order_and_begins_anew_at_cuts(tmp_path: Path):
+    film = tmp_path / "cuts.mp4"
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error"]
+    shots = ("testsrc2", "smptebars", "mandelbrot", "testsrc2")
+    for shot, frames in zip(shots, (11, 9, 17, 5), strict=True):
+        command += ["-f", "lavfi", "-i", f"{shot}=size=64x48:rate=25,trim=end_frame={frames}"]
+    command += ["-lavfi", "concat=n=4,format=yuv420p", "-crf", "8", str(film)]
+    subprocess.run(command, check=True)
+    memory, other = Remembering(height=24), Tint(10, 10, height=32)
+    params, pictures = RenderParams(seconds=2), frames_of(film)
+    for _ in range(2):  # what it saw before does not count
+        compare([other, memory], open_footage(film), params=params, out=tmp_path / "v.mp4", poster=tmp_path / "p.png")
+    assert memory.resets == 2 and memory.starts == [number in (0, 11, 20, 37) for number in range(42)]
+    seen = torch.cat(memory.seen)
+    assert len(pictures) == len(seen) == 42
+    for number in (0, 10, 11, 25, 41):
+        small = np.asarray(Image.fromarray(pictures[number]).resize((32, 24), Image.Resampling.BOX))
+        assert np.abs(seen[number, 0].numpy() - rgb2lab(small)[..., 0]).mean() < 0.6
+
+
+def test_a_model_with_a_memory_begins_anew_where_the_grey_print_has_a_gap(pair, tmp_path: Path):
+    raw, sync = pair
+    gappy = tmp_path / "sync"
+    gappy.mkdir()
+    (gappy / "geometry.json").write_bytes((sync / "geometry.json").read_bytes())
+    table = pq.read_table(sync / "alignment.parquet")
+    lost = [28, *range(31, 45), 49]  # one frame, a whole batch, and the last of one
+    pq.write_table(table.filter(pc.invert(pc.is_in(table["colour_frame"], pa.array(lost)))), gappy / "alignment.parquet")
+    memory, params = Remembering(), RenderParams(start=1.0, seconds=1.2)
+    compare([memory], open_footage(raw, gappy), params=params, out=tmp_path / "v.mp4", poster=tmp_path / "p.png")
+    there = [number for number in range(25, 55) if number not in lost]
+    assert memory.starts == [number in (25, 29, 45, 50) for number in there]
 
 
 def test_a_pair_needs_its_alignment(pair):

@@ -61,6 +61,8 @@ SETTINGS = {
 }
 
 
+TIMES = ("seconds", "frames_per_second")
+
 COMMAND = [sys.executable, "-m", "kinemacolor.cli", "train", "frames", "--filter", "filter.parquet", "--params", "slice.json"]
 COMMAND += ["--dataset", "film", "--name", "killed", "--out", "killed"]
 
@@ -93,7 +95,7 @@ def test_it_learns_and_repeats_itself_to_the_byte(data):
     table = pd.read_parquet(data / "filter.parquet")
     material = Material({"film": store}, table[table["split"] == "val"].reset_index(drop=True), torch.device("cpu"))
     (batch,) = Batches(material, batch_size=6, augment=AugmentParams(**SETTINGS["augment"]), shuffle=None)
-    error = ((colorizer(batch.lightness)[:, 1:] - batch.lab[:, 1:]) / 128).square().mean().item()
+    error = ((colorizer(batch.view.lightness)[:, 1:] - batch.lab[:, 1:]) / 128).square().mean().item()
     assert best["val_mse_ab@128"] == pytest.approx(error, rel=0.03), "bf16 in training, float32 here"
 
 
@@ -105,7 +107,7 @@ def test_a_killed_training_ends_as_an_unbroken_one(data):
     assert "epoch 1/6" not in again.stderr and "epoch 6/6" in again.stderr
     assert (data / "killed/weights.safetensors").read_bytes() == (data / "unbroken/weights.safetensors").read_bytes()
     figures = [
-        [{k: v for k, v in curve.items() if k != "seconds"} for curve in json.loads((data / name / "curves.json").read_text())]
+        [{k: v for k, v in curve.items() if k not in TIMES} for curve in json.loads((data / name / "curves.json").read_text())]
         for name in ("killed", "unbroken")
     ]
     assert figures[0] == figures[1]
@@ -132,6 +134,7 @@ def test_a_checkpoint_of_other_values_is_not_resumed(data):
     write_json(data / "slice.json", SETTINGS)
     again = subprocess.run(COMMAND, stderr=subprocess.PIPE, text=True, check=True)
     assert "epoch 1/6" in again.stderr
+    assert "film/killed: the checkpoint of an earlier training is of other values, data or code" in again.stderr
     run_train(data, "unbroken")
     assert (data / "killed/weights.safetensors").read_bytes() == (data / "unbroken/weights.safetensors").read_bytes()
     assert not list((data / ".checkpoints").rglob("*.ckpt")), "checkpoints of older values go too"

@@ -1,39 +1,43 @@
 # Configuration and the helpers that rules use. Nothing here runs a stage.
 import shutil
-from pathlib import Path
 
-from kinemacolor import dag, params
+from kinemacolor import dag, dvc_yaml, params
 from kinemacolor.errors import UserError
 
-PARAMS_FILE = Path("params.yaml")
 try:
+    # params.yaml, or what `--configfile` names: a preset. Read by ourselves, since Snakemake takes 1e-4 for a word.
+    PARAMS_FILE, PRESET = dag.params_file(workflow.overwrite_configfiles, workflow.config_settings.config)
     DOCUMENT = params.read_document(PARAMS_FILE)
     PARAMS = params.check(DOCUMENT, str(PARAMS_FILE))
-    dag.refuse_stale_dvc_yaml(DOCUMENT, PARAMS, PARAMS_FILE)
+    dvc_yaml.refuse_stale(DOCUMENT, PARAMS, PARAMS_FILE)
     CODE = {stage: [str(path) for path in paths] for stage, paths in dag.closures_of(PARAMS).items()}
+    ASKED = dag.asked_for(PARAMS)
 except (params.ParamsError, UserError) as error:
     # One sentence instead of a traceback; WorkflowError is what Snakemake prints plainly.
     raise WorkflowError(str(error)) from None
 
-dag.write_slices(params.slices(PARAMS))
-MADE_FROM = dag.write_manifest(PARAMS)
+dag.write_slices(params.slices(PARAMS), alone=PRESET is None)
 
 EXPERIMENTS = PARAMS.experiments
 SOURCES = sorted({source for dataset in EXPERIMENTS for source in PARAMS.datasets[dataset].sources})
 PAIRS = [source for source in SOURCES if PARAMS.sources[source].kind == "film_pair"]
-MODELS = sorted({model for models in EXPERIMENTS.values() for model in models})
+MODELS = sorted({model for _, model in ASKED})
+WEIGHTS = sorted({PARAMS.models[model].pretrained for model in MODELS} - {None})
 RECORD = ".snakemake/kinemacolor-recorded"
+# A preset's page lies beside the default one, which git knows.
+PAGE = f"reports/presets/{PRESET}" if PRESET else "reports"
 
 # One GPU job at a time unless `--resources gpu=N` says otherwise; without a GPU trainings share the cores.
 workflow.global_resources.setdefault("gpu", 1)
 GPU = 1 if shutil.which("nvidia-smi") else 0
 
 
-# Names come from params.yaml, so a typo in a target can never match.
+# Names come from the params file, so a typo in a target can never match.
 wildcard_constraints:
     dataset="|".join(EXPERIMENTS) or "none",
     source="|".join(SOURCES) or "none",
     model="|".join(MODELS) or "none",
+    weights="|".join(WEIGHTS) or "none",
 
 
 def frames_of(wildcards):
@@ -54,7 +58,12 @@ def rendered_source(wildcards):
 
 def code_of(stage):
     """Input function: the source files that a stage of one model runs."""
-    return lambda wildcards: CODE[f"{stage}-{PARAMS.models[wildcards.model].family}"]
+    return lambda wildcards: CODE[f"{stage}-{wildcards.model}"]
+
+
+def asked_of(wildcards):
+    """What a model asks to be trained with, beside the frames: option of `train` -> artefact."""
+    return ASKED[wildcards.dataset, wildcards.model]
 
 
 def experiments(pattern):

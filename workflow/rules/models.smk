@@ -3,6 +3,7 @@
 
 rule train:
     input:
+        unpack(asked_of),
         frames=frames_of,
         filter="data/filter/{dataset}.parquet",
         params=".params/train-{dataset}-{model}.json",
@@ -12,9 +13,25 @@ rule train:
     threads: lambda wildcards: PARAMS.models[wildcards.model].threads
     resources:
         gpu=GPU,
+    params:
+        asked=lambda wildcards: " ".join(f"--{option} {path}" for option, path in asked_of(wildcards).items()),
     shell:
-        "kinemacolor train {input.frames} --filter {input.filter} --params {input.params}"
+        "kinemacolor train {input.frames} --filter {input.filter} {params.asked} --params {input.params}"
         " --dataset {wildcards.dataset} --name {wildcards.model} --out {output}"
+
+
+rule precolour:
+    input:
+        model="data/models/{dataset}/{model}",
+        frames=frames_of,
+        filter="data/filter/{dataset}.parquet",
+        code=code_of("precolour"),
+    output:
+        directory("data/coloured/{dataset}/{model}"),
+    resources:
+        gpu=GPU,
+    shell:
+        "kinemacolor precolour {input.model} {input.frames} --filter {input.filter} --out {output}"
 
 
 rule evaluate:

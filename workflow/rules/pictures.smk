@@ -52,8 +52,8 @@ rule report:
         params=".params/report.json",
         code=CODE["report"],
     output:
-        page=report("reports/index.html", caption="../report/page.rst", category="Page"),
-        pictures=directory("reports/pictures"),
+        page=report(f"{PAGE}/index.html", caption="../report/page.rst", category="Page"),
+        pictures=directory(f"{PAGE}/pictures"),
     shell:
         "kinemacolor report --params {input.params} --out {output.page}"
 
@@ -62,3 +62,15 @@ rule videos:
     input:
         experiments("data/render/{dataset}/{model}.mp4"),
         datasets("data/compare/{dataset}.mp4"),
+
+
+rule everything:
+    input:
+        rules.media.input,
+        rules.all_frames.input,
+        datasets("data/split/{dataset}.parquet"),
+        sorted({path for asked in ASKED.values() for path in asked.values()}),
+        rules.models.input,
+        rules.figures.input,
+        rules.videos.input,
+        rules.report.output,

@@ -33,7 +33,7 @@ class ShardWriter:
         source: name of the source, written into every row.
         shapes: picture name (`colour`, and `grey` for pairs) -> (channels, height, width).
         shard_bytes: a shard is closed when it reaches this size.
-        facts: written to the index's metadata, such as `every` and `size`.
+        facts: written to the index's metadata by `close`, such as `every` and `size`.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class ShardWriter:
     ) -> None:
         if unknown := set(shapes) - set(PICTURES):
             raise ValueError(f"unknown pictures {unknown}")
-        self._folder, self._source, self._shapes, self._facts = folder, source, dict(shapes), dict(facts)
+        self._folder, self._source, self._shapes, self.facts = folder, source, dict(shapes), dict(facts)
         self._capacity = max(1, shard_bytes // sum(int(np.prod(shape)) for shape in shapes.values()))
         self._pending: list[dict[str, np.ndarray]] = []
         self._rows: list[dict[str, Any]] = []
@@ -80,7 +80,7 @@ class ShardWriter:
         """Write the last shard and the index; returns the index's rows."""
         self._close_shard()
         table = pd.DataFrame(self._rows)
-        facts = self._facts | {"pixel_format": "uint8, channel first", "shards": self._shards}
+        facts = self.facts | {"pixel_format": "uint8, channel first", "shards": self._shards}
         arrow = pa.Table.from_pandas(table, preserve_index=False)
         arrow = arrow.replace_schema_metadata({METADATA_KEY: json.dumps(facts, sort_keys=True).encode()})
         pq.write_table(arrow, self._folder / "index.parquet")
@@ -94,6 +94,7 @@ class FrameStore:
         table: the index: source, frame, time, shard, row, height, width; for pairs also grey_frame, grey_time.
         facts: what the index says of itself: size, every, pixel format, shards.
         is_pair: rows carry a grey picture too.
+        clips: of a collection, the clip or photograph that each row is of, (N,) str; None for other sources.
     """
 
     def __init__(self, folder: Path, *, verify: bool = True) -> None:
@@ -108,6 +109,7 @@ class FrameStore:
         arrow = pq.read_table(folder / "index.parquet")
         self.facts: dict[str, Any] = json.loads(arrow.schema.metadata[METADATA_KEY])
         self.table = arrow.to_pandas()
+        self.clips: np.ndarray | None = self.table["clip"].to_numpy() if "clip" in self.table else None
         self._views: list[dict[str, np.ndarray]] = []
         for shard in self.facts["shards"]:
             path = folder / shard["name"]

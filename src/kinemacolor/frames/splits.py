@@ -2,6 +2,8 @@
 
 Neighbouring frames are near-duplicates. Chronological parts keep a guard gap between them; seeded parts are drawn in
 blocks of time. A draw hashes the seed, the source's name and the unit, so that no frame moves because a source was added.
+In a collection the unit is known by its clip's or photograph's name, so that none moves because another one came: the
+running number of a frame would not do.
 """
 
 from __future__ import annotations
@@ -22,25 +24,38 @@ def split_frames(table: pd.DataFrame, params: ChronologicalSplit | SeededSplit) 
     """Assign a part to every frame; frames inside a guard gap are left out.
 
     Args:
-        table: rows of one or several indexes: source, frame, time (seconds); sources in the dataset's order.
+        table: rows of one or several indexes: source, frame, time (seconds), and for sources of clips or photographs the
+            column clip (missing or null elsewhere); sources in the dataset's order.
         params: how to split.
 
     Returns:
-        source, frame, split (`train`, `val` or `test`), in the order of `table` sorted by source and time.
+        source, frame, split (`train`, `val` or `test`), in the order of `table` sorted by source, clip and time.
 
     Raises:
-        UserError: a part that is to have frames gets none.
+        UserError: a part that is to have frames gets none, or there are fewer units than were counted on.
     """
-    table = table[["source", "frame", "time"]].reset_index(drop=True)
-    # Order of sources as given, order of frames by time: never by where a row happens to stand.
+    table = table.reindex(columns=["source", "frame", "time", "clip"]).reset_index(drop=True)
+    table["clip"] = table["clip"].astype(object).where(table["clip"].notna(), "")
+    # Order of sources as given, of clips as their frames are numbered, of frames by time: never by where a row happens to stand.
     order = pd.Categorical(table["source"], categories=list(dict.fromkeys(table["source"])))
-    table = table.assign(order=order.codes).sort_values(["order", "time"], kind="stable").reset_index(drop=True)
-    part = _chronological(table, params) if isinstance(params, ChronologicalSplit) else _seeded(table, params)
+    table = table.assign(order=order.codes)
+    place = table.groupby(["order", "clip"])["frame"].transform("min").where(table["clip"] != "", 0)
+    table = table.assign(place=place).sort_values(["order", "place", "time"], kind="stable").reset_index(drop=True)
+
+    assigned = {name: PARTS.index(given) for name, given in params.sources.items()}
+    part = table["source"].map(assigned).to_numpy(np.float64, copy=True)
+    free = table[np.isnan(part)].reset_index(drop=True)
+    if len(free):
+        way = _chronological if isinstance(params, ChronologicalSplit) else _seeded
+        part[np.isnan(part)] = way(free, params)
+    part = part.astype(np.int8)
     keep = part != _DROPPED
     out = table.loc[keep, ["source", "frame"]].assign(split=np.array(PARTS, dtype=object)[part[keep]])
-    wanted = params.fractions or (1.0, 1.0, 0.0)  # by counts, the rest may well be nothing
-    for name, share in zip(PARTS, wanted, strict=True):
-        if (share > 0 or name == "train") and not (out["split"] == name).any():
+
+    shares = (params.fractions or (1.0, 1.0, 0.0)) if len(free) else (0.0, 0.0, 0.0)  # by counts, the rest may be nothing
+    given = set(params.sources.values())
+    for name, share in zip(PARTS, shares, strict=True):
+        if (share > 0 or name == "train" or name in given) and not (out["split"] == name).any():
             raise UserError(
                 f"The split leaves no frame for {name} out of {len(table)}: take more frames (`frames.every`), "
                 f"smaller blocks or guards (`split.block`, `split.guard`), or give {name} a share of 0."
@@ -59,47 +74,80 @@ def _chronological(table: pd.DataFrame, params: ChronologicalSplit) -> np.ndarra
 
 
 def _cut(rows: pd.DataFrame, cuts: np.ndarray, guard: float) -> np.ndarray:
-    """Part of each row when the rows are cut at two counts and `guard` seconds are dropped after each cut."""
+    """Part of each row when the rows are cut at two counts and `guard` seconds are dropped after each cut.
+
+    A cut that would divide a clip moves to the nearer of its ends, and needs no guard.
+    """
     time = rows["time"].to_numpy()
     source = rows["order"].to_numpy()
-    part = np.empty(len(rows), np.int8)
-    begin = 0
-    for number, size in enumerate([cuts[0], cuts[1] - cuts[0], None]):
-        end = len(rows) if size is None else min(len(rows), begin + size)
+    is_clip = (rows["clip"] != "").to_numpy()
+    clip = pd.factorize(pd.MultiIndex.from_frame(rows[["order", "clip"]]))[0]
+    part = np.full(len(rows), 2, np.int8)
+    begin, dropped = 0, 0
+    for number, cut in enumerate(cuts):
+        end = min(len(rows), max(begin, int(cut) + dropped))
+        if 0 < end < len(rows) and is_clip[end] and clip[end - 1] == clip[end]:
+            first, last = np.flatnonzero(clip == clip[end])[[0, -1]]
+            end = last + 1 if (first + last) / 2 < end else max(begin, first)
         part[begin:end] = number
         begin = end
-        if 0 < end < len(rows) and size is not None:
+        if 0 < end < len(rows) and not is_clip[end - 1]:
             # The gap reaches as far as the guard and never into another source, which no neighbour shares.
             gap = (np.arange(len(rows)) >= end) & (source == source[end - 1]) & (time < time[end - 1] + guard)
             part[gap] = _DROPPED
-            begin = end + int(gap.sum())
+            begin, dropped = end + int(gap.sum()), dropped + int(gap.sum())
     return part
 
 
 def _seeded(table: pd.DataFrame, params: SeededSplit) -> np.ndarray:
-    time = table["time"].to_numpy()
-    edges = np.cumsum(params.fractions[:2])
-    if params.unit == "clip":
-        # Ranking clips would move old ones when a new one came; a threshold on each clip's own hash does not.
-        draws = {name: _draw(params.seed, name, "clip") for name in table["source"].unique()}
-        return np.searchsorted(edges, table["source"].map(draws).to_numpy(), side="right").astype(np.int8)
-    part = np.empty(len(table), np.int8)
-    for name, rows in table.groupby("source", sort=False):
-        here = rows.index.to_numpy()
-        unit = rows["frame"].to_numpy() if params.unit == "frame" else np.floor(time[here] / params.block).astype(np.int64)
-        part[here] = _ranked(unit, str(name), params.seed, edges)[np.unique(unit, return_inverse=True)[1]]
-        if params.unit == "block":
-            part[here] = _guarded(part[here], time[here], params.guard)
+    row, units = pd.factorize(pd.MultiIndex.from_arrays([table["source"], _unit(table, params)]))
+    draws = np.array([_draw(params.seed, source, unit) for source, unit in units])
+    if params.counts is not None:
+        if len(units) < sum(params.counts):
+            what = {"clip": "clips", "frame": "frames", "block": "blocks"}[params.unit]
+            raise UserError(
+                f"The split asks for {params.counts[0]} + {params.counts[1]} {what}, but there are {len(units)}: "
+                "lower `split.counts`, or mend the clips that are missing."
+            )
+        part = np.searchsorted(np.cumsum(params.counts), np.argsort(np.argsort(draws)), side="right")
+    else:
+        part = _by_fractions(draws, units.get_level_values(0), params, frozenset(table.loc[table["clip"] != "", "source"]))
+    part = part.astype(np.int8)[row]
+    if params.unit == "block":
+        several = table.groupby(["order", "clip"])["frame"].transform("size") > 1  # a photograph has no neighbour
+        for _, here in table[several].groupby(["order", "clip"], sort=False):
+            at = here.index.to_numpy()
+            part[at] = _guarded(part[at], here["time"].to_numpy(), params.guard)
     return part
 
 
-def _ranked(unit: np.ndarray, source: str, seed: int, edges: np.ndarray) -> np.ndarray:
-    """Part of each distinct unit of one source: units in the order of their hashes, cut at the fractions."""
-    units = np.unique(unit)
-    rank = np.argsort(np.argsort([_draw(seed, source, str(value)) for value in units]))
-    return np.searchsorted(np.cumsum(_allotted(len(units), np.diff(edges, prepend=0, append=1)))[:2], rank, side="right").astype(
-        np.int8
-    )
+def _unit(table: pd.DataFrame, params: SeededSplit) -> list[str]:
+    """What each row is drawn with, as a text that is its own within the source."""
+    if params.unit == "clip":
+        return [f"clip/{clip}" if clip else "clip" for clip in table["clip"]]
+    if params.unit == "frame":
+        inside = (
+            repr(time) if clip else str(frame) for time, clip, frame in table[["time", "clip", "frame"]].itertuples(index=False)
+        )
+    else:
+        inside = map(str, np.floor(table["time"].to_numpy() / params.block).astype(np.int64))
+    return [f"{clip}\0{unit}" if clip else unit for clip, unit in zip(table["clip"], inside, strict=True)]
+
+
+def _by_fractions(draws: np.ndarray, sources: pd.Index, params: SeededSplit, collections: frozenset[str]) -> np.ndarray:
+    """Part of each unit by its draw."""
+    edges = np.cumsum(params.fractions[:2])
+    # A threshold on each unit's own draw: ranking would move old clips when a new one came.
+    part = np.searchsorted(edges, draws, side="right")
+    if params.unit == "clip":
+        return part
+    # The units of one film are all there: in the order of their draws, cut at the fractions exactly.
+    for source in sources.unique().difference(list(collections)):
+        here = np.flatnonzero(sources == source)
+        rank = np.argsort(np.argsort(draws[here]))
+        allotted = _allotted(len(here), np.diff(edges, prepend=0, append=1))
+        part[here] = np.searchsorted(np.cumsum(allotted)[:2], rank, side="right")
+    return part
 
 
 def _allotted(count: int, shares: np.ndarray) -> np.ndarray:

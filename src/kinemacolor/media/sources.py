@@ -6,6 +6,9 @@ source.json is written here and read here, so its form stands in one place:
 
 and each print holds "file", "origin", "sha256", "bytes" and the fields of `probe.Probe`; a print made by a recipe also
 "truth": {"offset": grey frame number minus colour frame number of the same picture}.
+
+A collection has no prints, but an "origin". Clips stand in their order in "clips", each as a print with a "name"; what is
+said of photographs in "pictures": see `gallery`. "broken" names what was left out: {"name", "reason"}.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from typing import Any, Literal
 
 from kinemacolor.errors import UserError
 from kinemacolor.files import read_json, sha256_of, write_json
+from kinemacolor.media.gallery import Gallery, PicturesRecord
 from kinemacolor.media.probe import Probe
 
 PrintName = Literal["video", "colour", "grey"]
@@ -57,17 +61,47 @@ class PrintRecord:
 
 
 @dataclasses.dataclass(frozen=True)
+class ClipRecord(PrintRecord):
+    """One clip of a source of clips."""
+
+    name: str = ""
+    """Its own within the source, whatever other clips there are."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The clip's entry in source.json."""
+        return {"name": self.name} | super().to_json()
+
+    @classmethod
+    def from_json(cls, folder: Path, entry: dict[str, Any]) -> ClipRecord:
+        """The inverse of `to_json`."""
+        return cls.of(PrintRecord.from_json(folder, entry), str(entry["name"]))
+
+    @classmethod
+    def of(cls, record: PrintRecord, name: str) -> ClipRecord:
+        """A record with a name."""
+        return cls(**{field.name: getattr(record, field.name) for field in dataclasses.fields(PrintRecord)}, name=name)
+
+
+@dataclasses.dataclass(frozen=True)
 class SourceRecord:
     """What source.json says of a source."""
 
     folder: Path
-    kind: Literal["video", "game", "film_pair"]
+    kind: Literal["video", "game", "film_pair", "clips", "images"]
     licence: str
     credit: str
     fetched_at: str
     """When these very bytes were first fetched or made: UTC, ISO 8601."""
     prints: Mapping[str, PrintRecord]
-    """As source.json has them, unchecked: to read a file, ask `print` for it."""
+    """As source.json has them, unchecked: to read a file, ask `print` for it. A collection has none."""
+    origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Of a collection: where all of it is from ({"url"}, {"path"}, {"package", ...} or {"list": how many}), and `pattern`,
+    `limit` and `seed` where a part was taken."""
+    clips: tuple[ClipRecord, ...] = ()
+    """In their order, unchecked: to read a file, ask `checked` for it."""
+    pictures: PicturesRecord | None = None
+    broken: tuple[dict[str, str], ...] = ()
+    """Name and reason of each clip or photograph that was left out."""
 
     @property
     def truth_offset(self) -> int | None:
@@ -77,7 +111,7 @@ class SourceRecord:
     @property
     def allow_truncated(self) -> bool:
         """Whether a print ends before it says it does and was taken all the same."""
-        return any(record.probe.last_good_time is not None for record in self.prints.values())
+        return any(record.probe.last_good_time is not None for record in (*self.prints.values(), *self.clips))
 
     def print(self, name: PrintName) -> PrintRecord:
         """One print, once its file is known to be the one that was downloaded.
@@ -86,19 +120,49 @@ class SourceRecord:
             UserError: the source has no such print, or the file is missing or differs from its recorded sha256.
         """
         if name not in self.prints:
-            raise UserError(f"{self.folder} has no {name} print (it has {', '.join(self.prints)}): name another source.")
-        record = self.prints[name]
-        remedy = f"remove {self.folder} and run the download stage again"
-        if not record.path.is_file():
-            raise UserError(f"{record.path} is missing: {remedy}.")
-        if record.path.stat().st_size != record.bytes or sha256_of(record.path) != record.sha256:
-            raise UserError(f"{record.path} is not the file that was downloaded (its sha256 differs from source.json): {remedy}.")
+            what = f"it has {', '.join(self.prints)}" if self.prints else f"it is a source of {self.kind}"
+            raise UserError(f"{self.folder} has no {name} print ({what}): name another source.")
+        return self.checked(self.prints[name])
+
+    def checked(self, record: PrintRecord) -> PrintRecord:
+        """A print or clip of this source, once its file is known to be the one that was downloaded.
+
+        Raises:
+            UserError: the file is missing or differs from its recorded sha256.
+        """
+        self._check(record.path, record.sha256, record.bytes)
         return record
+
+    def gallery(self) -> Gallery:
+        """The photographs, once their files are known to be those that were downloaded; use it in a `with` block.
+
+        Raises:
+            UserError: the source has none, or a file is missing or differs from its recorded sha256.
+        """
+        if self.pictures is None:
+            raise UserError(f"{self.folder} holds no photographs (it is a source of kind {self.kind}): name another source.")
+        for name, sha256, size in self.pictures.files:
+            self._check(self.folder / name, sha256, size)
+        return Gallery(self.folder)
+
+    def _check(self, path: Path, sha256: str, size: int) -> None:
+        remedy = f"remove {self.folder} and run the download stage again"
+        if not path.is_file():
+            raise UserError(f"{path} is missing: {remedy}.")
+        if path.stat().st_size != size or sha256_of(path) != sha256:
+            raise UserError(f"{path} is not the file that was downloaded (its sha256 differs from source.json): {remedy}.")
 
     def to_json(self) -> dict[str, Any]:
         """The content of source.json."""
         about = {key: getattr(self, key) for key in ("kind", "licence", "credit", "fetched_at")}
-        return about | {"prints": {name: record.to_json() for name, record in self.prints.items()}}
+        content: dict[str, Any] = {"prints": {name: record.to_json() for name, record in self.prints.items()}}
+        if self.kind in ("clips", "images"):
+            content |= {"origin": dict(self.origin), "broken": list(self.broken)}
+        if self.kind == "clips":
+            content |= {"clips": [record.to_json() for record in self.clips]}
+        if self.pictures is not None:
+            content |= {"pictures": self.pictures.to_json()}
+        return about | content
 
     def write(self) -> None:
         """Write source.json into the source's folder."""
@@ -115,6 +179,9 @@ def read_source(folder: Path) -> SourceRecord:
     value = read_json(folder / "source.json", "run the download stage")
     try:
         prints = {name: PrintRecord.from_json(folder, entry) for name, entry in value["prints"].items()}
-        return SourceRecord(folder, value["kind"], value["licence"], value["credit"], value["fetched_at"], prints)
+        clips = tuple(ClipRecord.from_json(folder, entry) for entry in value.get("clips", ()))
+        pictures = PicturesRecord.from_json(value["pictures"]) if "pictures" in value else None
+        about = (value[key] for key in ("kind", "licence", "credit", "fetched_at"))
+        return SourceRecord(folder, *about, prints, value.get("origin", {}), clips, pictures, tuple(value.get("broken", ())))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{folder / 'source.json'} is not what the download stage writes: run that stage again.") from error

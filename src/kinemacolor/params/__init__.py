@@ -17,15 +17,18 @@ from kinemacolor.params.datasets import (
     RenderParams,
     SeededSplit,
 )
-from kinemacolor.params.models import Gan, Loss, Model, Optimiser
+from kinemacolor.params.models import Gan, Hints, Loss, Model, Optimiser
 from kinemacolor.params.reading import check, load, read_document, schema, section
 from kinemacolor.params.slices import slices
 from kinemacolor.params.sources import (
     AnySource,
+    ClipsSource,
     FilmPairSource,
     GameSource,
+    ImagesSource,
     MadePrint,
     Media,
+    Origin,
     Recipe,
     SyncParams,
     VideoSource,
@@ -38,6 +41,7 @@ __all__ = [
     "AnySplit",
     "AugmentParams",
     "ChronologicalSplit",
+    "ClipsSource",
     "Dataset",
     "EvaluateParams",
     "FilmPairSource",
@@ -45,12 +49,15 @@ __all__ = [
     "FramesParams",
     "GameSource",
     "Gan",
+    "Hints",
+    "ImagesSource",
     "Loss",
     "MadePrint",
     "Media",
     "Model",
     "Name",
     "Optimiser",
+    "Origin",
     "Params",
     "ParamsError",
     "Recipe",

@@ -14,15 +14,15 @@ class FramesParams(Section):
     """Which frames are taken from each source and what becomes of their size."""
 
     every: int = Field(24, ge=1)
-    """One frame of this many, counted in the colour print's frames."""
+    """One frame of this many, counted in the colour print's frames, in each clip anew. Of photographs every one is taken."""
     size: int | tuple[int, int]
     """Side of a square, or [height, width], in pixels."""
     fit: Literal["crop", "stretch", "pad"] = "crop"
     """Centre crop to the shape, stretch to it, or pad with black. Sizes shrink by area averaging."""
     start: float = Field(0.0, ge=0)
-    """Seconds of the (colour) print before the first frame."""
+    """Seconds of the (colour) print, or of each clip, before the first frame."""
     end: float | None = Field(None, gt=0)
-    """Seconds of the (colour) print after which no frame is taken, to leave the credits out."""
+    """Seconds of the (colour) print, or of each clip, after which no frame is taken, to leave the credits out."""
     shard_mib: int = Field(128, ge=1, le=1024)
     """Shards are closed at this size."""
 
@@ -40,19 +40,19 @@ class FramesParams(Section):
         return self
 
 
-class ChronologicalSplit(Section):
-    """Train, then validation, then test, in the order of time, for every source."""
+class Split(Section):
+    """What both ways of splitting know: how large the parts are, and which sources are no matter of drawing or order."""
 
-    kind: Literal["chronological"] = "chronological"
     fractions: tuple[Fraction, Fraction, Fraction] | None = None
     """Shares of train, validation and test; they sum to one."""
     counts: tuple[int, int] | None = None
-    """Frames of train and validation; the rest is test (project Film: 4000, 1000)."""
-    guard: float = Field(2.0, ge=0)
-    """Seconds left out between two parts, so that no shot stands on both sides of a boundary by a single frame."""
+    """How many for train and validation, instead of shares; the rest is test."""
+    sources: dict[Name, Literal["train", "val", "test"]] = Field({})
+    """Sources that belong to one part as a whole (project Photos: the ImageNet validation set to val); what is said of
+    shares and counts holds for the others."""
 
     @model_validator(mode="after")
-    def _one_way(self) -> ChronologicalSplit:
+    def _one_way(self) -> Split:
         if (self.fractions is None) == (self.counts is None):
             raise ValueError("needs either fractions or counts")
         if self.fractions is not None:
@@ -62,24 +62,36 @@ class ChronologicalSplit(Section):
         return self
 
 
-class SeededSplit(Section):
-    """Parts drawn by a seed. The draw hashes names and times, so a frame never moves because something else came."""
+class ChronologicalSplit(Split):
+    """Train, then validation, then test, in the order of time, for every source.
+
+    Shares and counts are of frames. A clip is never divided: clips come in their order, and each goes as a whole to the part
+    in which its middle frame falls. Photographs come in the order of their names.
+    """
+
+    kind: Literal["chronological"] = "chronological"
+    guard: float = Field(2.0, ge=0)
+    """Seconds left out between two parts, so that no shot stands on both sides of a boundary by a single frame. Between
+    clips and between photographs nothing is left out."""
+
+
+class SeededSplit(Split):
+    """Parts drawn by a seed. The draw hashes names and times, so a frame never moves because something else came.
+
+    Counts are of units over all sources, by the order of their hashes: exact, but a clip that is added may move another.
+    By fractions every clip, source or photograph is drawn for itself: none ever moves, and the parts only come near their
+    shares. Blocks and frames of one film are cut at the shares exactly.
+    """
 
     kind: Literal["seeded"] = "seeded"
-    fractions: tuple[Fraction, Fraction, Fraction]
-    """Shares of train, validation and test; they sum to one."""
     unit: Literal["block", "clip", "frame"] = "block"
-    """What is drawn: blocks of time, whole sources, or single frames (leaks: near-duplicates land on both sides)."""
+    """What is drawn: blocks of time, whole clips (of other sources: the whole source), or single frames (leaks: near-duplicates
+    land on both sides). A photograph is drawn by itself whatever is said here, and leaks nothing."""
     block: float = Field(30.0, gt=0)
-    """Seconds of a block."""
+    """Seconds of a block. No block reaches from one clip into another."""
     guard: float = Field(1.0, ge=0)
     """Seconds left out at the border of two blocks that land in different parts."""
     seed: int = 0
-
-    @model_validator(mode="after")
-    def _sums(self) -> SeededSplit:
-        _sum_to_one(self.fractions)
-        return self
 
 
 def _sum_to_one(fractions: tuple[float, ...]) -> None:
@@ -111,7 +123,7 @@ class AugmentParams(Section):
 class EvaluateParams(Section):
     """What evaluation shows beside the figures."""
 
-    epochs: list[int] = [10, 25]
+    epochs: list[int] = Field([10, 25])
     """Epochs whose validation error stands in the table (the Games project asked for several)."""
     samples: int = Field(9, ge=1, le=64)
     """Frames on a sample sheet, spread evenly over the split."""
@@ -123,7 +135,8 @@ class RenderParams(Section):
     source: Name | None = None
     """Which source; the dataset's first if not given."""
     start: float = Field(0.0, ge=0)
-    """Seconds into the (colour) print."""
+    """Seconds into the (colour) print. Clips are counted as one film, one after the other; photographs stand for a second
+    each, in the order of their names. Neither has sound."""
     seconds: float = Field(20.0, gt=0)
     """Length of the stretch."""
     crf: int = Field(23, ge=0, le=51)

@@ -119,7 +119,7 @@ class Model(Section):
 
     family: Name
     """Which network: `kinemacolor models` lists them."""
-    options: dict[str, bool | int | float | str] = {}
+    options: dict[str, bool | int | float | str] = Field({})
     """The family's own options, such as width; its docstring explains them."""
     pretrained: Name | None = None
     """Entry of `weights` that the network's encoder begins with."""
@@ -153,7 +153,7 @@ class Model(Section):
     """How several devices work together, in Lightning's words."""
     keep: Literal["best", "last"] = "best"
     """Which epoch's weights become the model: of the lowest validation loss, or of the last epoch."""
-    images: list[int] = []
+    images: list[int] = Field([])
     """Epochs after which pictures of validation frames are logged."""
     threads: int = Field(1, ge=1)
     """CPU threads of one training. Sums round differently with another number, so it is said here and not guessed."""

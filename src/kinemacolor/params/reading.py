@@ -95,14 +95,7 @@ def _sentence(error: ValidationError) -> str:
     # Of unknown keys the deepest: what stands above it was refused on its account.
     unknown = [one for one in error.errors() if one["type"] == "extra_forbidden"]
     first = max(unknown, key=lambda one: len(one["loc"])) if unknown else error.errors()[0]
-    # Tags of discriminated unions and class names of plain unions stand in the location; no user wrote them.
-    parts = [
-        str(part)
-        for part in first["loc"]
-        if not re.fullmatch(
-            r"film_pair|video|game|chronological|seeded|Media|MadePrint|function.*|int|tuple\[.*|\[key\]", str(part)
-        )
-    ]
+    parts = [str(part) for place, part in enumerate(first["loc"]) if not _is_ours(first["loc"], place)]
     key = ".".join(parts)
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
@@ -119,6 +112,17 @@ def _sentence(error: ValidationError) -> str:
         said = said if len(said) <= 60 else f"{said[:57]}..."
         message = f"{message[0].lower()}{message[1:]} (it says {said})"
     return f"{key}: {message}" if key else message
+
+
+def _is_ours(location: tuple[int | str, ...], place: int) -> bool:
+    """Whether a part of a location is a tag of a union or a class's name, which no user wrote.
+
+    The kind of a source stands behind its name, or at the head of a section by itself; elsewhere the word is a key.
+    """
+    part = str(location[place])
+    if part in ("clips", "images"):
+        return place == 0 or (place == 2 and location[0] == "sources")
+    return bool(re.fullmatch(r"film_pair|video|game|chronological|seeded|Media|MadePrint|function.*|int|tuple\[.*|\[key\]", part))
 
 
 def schema() -> dict[str, Any]:

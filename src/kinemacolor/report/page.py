@@ -69,6 +69,8 @@ class Source:
     credit: str
     prints: Sequence[Print]
     sync: Sync | None = None
+    collection: str = ""
+    """Of clips or photographs: how many, how large, from where, in a sentence or two."""
 
 
 @dataclass(frozen=True)

@@ -8,75 +8,190 @@ downloaded ever after: the first sha256 of every origin is kept in the cache too
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import hashlib
+import logging
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kinemacolor.errors import UserError
-from kinemacolor.files import atomic_folder, canonical_json, read_json, refuse_foreign, sha256_of, write_json
+from kinemacolor.files import atomic_folder, canonical_json, is_full_disk, refuse_foreign, sha256_of
+from kinemacolor.media.archive import DamagedArchive
+from kinemacolor.media.clips import wanted_clips
 from kinemacolor.media.fetch import fetch
+from kinemacolor.media.ledger import Differs, Ledger, PictureLedger
+from kinemacolor.media.listing import readable, refuse_too_many_broken
+from kinemacolor.media.packing import pack
 from kinemacolor.media.play import play
 from kinemacolor.media.prints import make_print
 from kinemacolor.media.probe import probe, truncated
 from kinemacolor.media.progress import shown
-from kinemacolor.media.sources import PrintName, PrintRecord, SourceRecord
-from kinemacolor.params import FilmPairSource, GameSource, MadePrint, Media, Recipe, VideoSource
+from kinemacolor.media.sources import ClipRecord, PrintName, PrintRecord, SourceRecord
+from kinemacolor.params import (
+    ClipsSource,
+    FilmPairSource,
+    GameSource,
+    ImagesSource,
+    MadePrint,
+    Media,
+    Origin,
+    Recipe,
+    VideoSource,
+)
 
+_log = logging.getLogger(__name__)
 _MARKER = "source.json"
+_Record = TypeVar("_Record", bound=PrintRecord)
+_Prints = VideoSource | GameSource | FilmPairSource
 
 
-def download(source: VideoSource | GameSource | FilmPairSource, *, out: Path, cache: Path, name: str | None) -> None:
-    """Fetch, make or play the prints of a source into the folder `out`.
+def download(source: _Prints | ClipsSource | ImagesSource, *, out: Path, cache: Path, name: str | None) -> None:
+    """Fetch, make or play the media of a source into the folder `out`.
 
     Args:
         out: data/raw/<source>; replaced as a whole, or untouched on any error.
         cache: a folder for this source alone, which holds what is half done and sha256.json.
-        name: the source's name in params.yaml, for error messages; None for a video that was given by hand and stands
+        name: the source's name in params.yaml, for error messages; None for one that was given by hand and stands
             nowhere.
 
     Raises:
         UserError: a print cannot be fetched, differs from its sha256, is no video, or is truncated and not allowed to be;
-            or `out` holds something else.
+            too many clips or photographs are broken; or `out` holds something else.
     """
     refuse_foreign(out, marker=_MARKER)
     cache.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(cache / "sha256.json")
     key = None if name is None else f"sources.{name}"
+    match source:
+        case ClipsSource():
+            record = _download_clips(source, out, cache / "clips", ledger, key)
+        case ImagesSource():
+            record = _download_pictures(source, out, cache / "pictures", ledger, key)
+        case _:
+            record = _download_prints(source, out, cache, ledger, key)
+    ledger.save()
+    for left in ("clips", "pictures", *record.prints):
+        shutil.rmtree(cache / left, ignore_errors=True)
+
+
+def _download_prints(source: _Prints, out: Path, cache: Path, ledger: Ledger, key: str | None) -> SourceRecord:
     prints: dict[PrintName, PrintRecord]
     match source:
         case GameSource():
             prints = {"video": _played(source, cache / "video", key or "game")}
         case VideoSource():
-            prints = {"video": _fetched(source, cache / "video", ledger, key)}
+            prints = {"video": _fetched(source, cache / "video", ledger, "video", key)}
         case FilmPairSource():
-            prints = {"colour": _fetched(source.colour, cache / "colour", ledger, f"{key}.colour")}
+            prints = {"colour": _fetched(source.colour, cache / "colour", ledger, "colour", f"{key}.colour")}
             if isinstance(source.grey, MadePrint):
                 prints["grey"] = _made(prints["colour"].path, source.grey.recipe, cache / "grey", f"{key}.grey")
             else:
-                prints["grey"] = _fetched(source.grey, cache / "grey", ledger, f"{key}.grey")
+                prints["grey"] = _fetched(source.grey, cache / "grey", ledger, "grey", f"{key}.grey")
 
-    fetched_at = max(ledger.first_seen(print_name, record) for print_name, record in prints.items())
+    seen = max(ledger.first_seen(print_name, record.origin, record.sha256) for print_name, record in prints.items())
     with atomic_folder(out, marker=_MARKER) as folder:
         placed = {print_name: _placed(record, folder, print_name) for print_name, record in prints.items()}
-        SourceRecord(folder, source.kind, source.licence, source.credit, fetched_at, placed).write()
-    for print_name in prints:
-        shutil.rmtree(cache / print_name, ignore_errors=True)
+        written = SourceRecord(folder, source.kind, source.licence, source.credit, seen, placed)
+        written.write()
+    return written
 
 
-def _placed(record: PrintRecord, folder: Path, name: PrintName) -> PrintRecord:
-    """Move a finished file out of the cache into the source's folder, under its print's name."""
+def _download_clips(source: ClipsSource, out: Path, cache: Path, ledger: Ledger, key: str | None) -> SourceRecord:
+    """Fetch clip by clip; one that cannot be had or read is named and left out, if there are few of them."""
+    wanted = wanted_clips(source, key=key)
+    fetched: list[ClipRecord] = []
+    broken: list[dict[str, str]] = []
+    with shown(f"clips of {key or source.path or source.url}") as progress:
+        for done, clip in enumerate(wanted, start=1):
+            try:
+                record = _fetched(clip.media, cache / clip.name, ledger, f"clips/{clip.name}", clip.key)
+            except Differs:
+                raise
+            except UserError as error:
+                if is_full_disk(error):
+                    raise
+                broken.append({"name": _described(clip.media, None), "reason": readable(str(error))})
+                _log.warning("%s is left out: %s", clip.name, broken[-1]["reason"])
+                # Who would only hear of it at the end has waited for nothing.
+                refuse_too_many_broken(broken, len(wanted), source.max_broken, key=key, what="clips")
+            else:
+                fetched.append(ClipRecord.of(record, clip.name))
+            progress(done, len(wanted))
+    if not fetched:
+        raise UserError(f"None of the {len(wanted)} clips of {key} can be used; the first: {broken[0]['reason']}")
+    seen = max(ledger.first_seen(f"clips/{record.name}", record.origin, record.sha256) for record in fetched)
+    with atomic_folder(out, marker=_MARKER) as folder:
+        placed = tuple(_placed(record, folder, record.name) for record in fetched)
+        about = (source.kind, source.licence, source.credit, seen)
+        written = SourceRecord(folder, *about, {}, _origin(source) | _part(source), placed, broken=tuple(broken))
+        written.write()
+    return written
+
+
+def _download_pictures(source: ImagesSource, out: Path, cache: Path, ledger: Ledger, key: str | None) -> SourceRecord:
+    """Pack the pictures of a folder where they lie, or those of an archive, which is fetched first if need be."""
+    origin = _origin(source)
+    place, sums = Path(source.path or "").expanduser(), None
+    if source.path is None or place.is_file():
+        place, seen = _archive(source, place, cache, ledger, key)
+    elif not place.is_dir():
+        raise UserError(f"{place} is missing: put the pictures there or correct {f'{key}.path' if key else 'the path'}.")
+    elif source.sha256 is not None:
+        raise UserError(f"{place} is a folder, which has no sha256: remove {key or 'the source'}.sha256, or name an archive.")
+    else:
+        sums, seen = PictureLedger(cache.parent / f"pictures-{_short(origin)}.sha256"), None
+    whole = origin | _part(source)
+    with atomic_folder(out, marker=_MARKER) as folder, shown(f"pictures of {key or place}") as progress:
+        check = sums.check if sums else None
+        try:
+            packed = pack(source, place, folder, key=key, check=check, progress=progress)
+        except DamagedArchive:
+            if source.path is None:  # what was fetched would pass for a finished download
+                place.unlink()
+            raise
+        for left_out in packed.broken:
+            _log.warning("%s is left out: %s", left_out["name"], left_out["reason"])
+        seen = seen or ledger.first_seen("pictures", whole, packed.digest)
+        about = (source.kind, source.licence, source.credit, seen)
+        written = SourceRecord(folder, *about, {}, whole, pictures=packed.record, broken=tuple(packed.broken))
+        written.write()
+    if sums:
+        sums.save()
+    return written
+
+
+def _archive(source: ImagesSource, place: Path, cache: Path, ledger: Ledger, key: str | None) -> tuple[Path, str]:
+    """The archive of the pictures, fetched if it is not a local file, and when these bytes were first seen."""
+    origin = _origin(source)
+    if source.path is None:
+        place = fetch(source, cache / _short(origin), key=key)
+        sha256 = source.sha256 or sha256_of(place)
+    else:
+        sha256 = sha256_of(place)
+        if source.sha256 not in (None, sha256):
+            raise Differs(f"{place} has sha256 {sha256}, not {source.sha256}: put the right file there, or correct {key}.sha256.")
+    if source.sha256 is None:
+        try:
+            ledger.check("archive", origin, sha256, what=place if source.path else source.url, key=key)
+        except Differs:
+            if source.path is None:
+                place.unlink()
+            raise
+    return place, ledger.first_seen("archive", origin, sha256)
+
+
+def _placed(record: _Record, folder: Path, name: str) -> _Record:
+    """Move a finished file out of the cache into the source's folder, under its print's or clip's name."""
     target = folder / f"{name}{record.path.suffix}"
     shutil.move(record.path, target)
     return dataclasses.replace(record, path=target)
 
 
-def _fetched(media: Media, cache: Path, ledger: Ledger, key: str | None) -> PrintRecord:
+def _fetched(media: Media, cache: Path, ledger: Ledger, name: str, key: str | None) -> PrintRecord:
     """Fetch one print into the cache and make sure that it is a whole video, and the one of the first time."""
     origin = _origin(media)
     # Half a download of one origin is no beginning of another's.
-    place = cache / hashlib.sha256(canonical_json(origin).encode()).hexdigest()[:16]
+    place = cache / _short(origin)
     for other in cache.glob("*"):
         if other != place:
             shutil.rmtree(other, ignore_errors=True)
@@ -86,11 +201,11 @@ def _fetched(media: Media, cache: Path, ledger: Ledger, key: str | None) -> Prin
         if record.probe.last_good_time is not None and not media.allow_truncated:
             raise truncated(file, record.probe.last_good_time)
         if media.sha256 is None:
-            ledger.check(cache.name, record, key)
+            ledger.check(name, origin, record.sha256, what=file, key=key)
     except UserError as error:
         # Left where it is, it would pass for a finished download.
         file.unlink()
-        raise UserError(str(error).replace(str(file), _described(media, key))) from error
+        raise type(error)(str(error).replace(str(file), _described(media, key))) from error
     return record
 
 
@@ -115,58 +230,29 @@ def _recorded(file: Path, origin: dict[str, Any], truth_offset: int | None = Non
     return PrintRecord(file, origin, sha256_of(file), file.stat().st_size, probe(file), truth_offset)
 
 
-def _origin(media: Media) -> dict[str, Any]:
+def _short(origin: dict[str, Any]) -> str:
+    """A name of a folder for what comes from one origin."""
+    return hashlib.sha256(canonical_json(origin).encode()).hexdigest()[:16]
+
+
+def _part(source: ClipsSource | ImagesSource) -> dict[str, Any]:
+    """Which part of a collection is taken; empty for all of it."""
+    seed = {} if source.limit is None else {"limit": source.limit, "seed": source.seed}
+    return seed if source.pattern is None else seed | {"pattern": source.pattern}
+
+
+def _origin(media: Origin | ClipsSource) -> dict[str, Any]:
     """What decides which file is fetched, and nothing else."""
     if media.url is not None:
-        return {"url": media.url, "format": media.format}
+        return {"url": media.url} | ({"format": media.format} if isinstance(media, Media | ClipsSource) else {})
     if media.path is not None:
-        return {"path": media.path}
+        return {"path": readable(media.path)}
+    if isinstance(media, ClipsSource):
+        return {"list": len(media.list)}
     return media.model_dump(mode="json", include={"package", "version", "archive", "member"})
 
 
 def _described(media: Media, key: str | None) -> str:
     """The print in a user's words, where the path in the cache would say nothing."""
-    what = media.url or media.path or f"{media.member[-1]} in {media.package} {media.version}"
+    what = media.url or (media.path and readable(media.path)) or f"{media.member[-1]} in {media.package} {media.version}"
     return f"{what} ({key})" if key else what
-
-
-class Ledger:
-    """sha256.json in the cache: the first download's hash of every print and origin, and when it was.
-
-    A list of {"print", "origin", "sha256", "fetched_at"}. It lies outside data/raw so that it outlives what is there.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._entries: list[dict[str, Any]] = read_json(path, "run again") if path.is_file() else []
-
-    def check(self, print_name: str, record: PrintRecord, key: str | None) -> None:
-        """Refuse a file whose origin gave another one the first time.
-
-        Raises:
-            UserError: it differs; the sentence says how to accept it.
-        """
-        entry = self._find(print_name, record)
-        if entry is not None and entry["sha256"] != record.sha256:
-            accept = f"set {key}.sha256 in params.yaml or delete" if key else "delete"
-            raise UserError(
-                f"{record.path} has sha256 {record.sha256}, but {entry['sha256']} when it was first downloaded on "
-                f"{entry['fetched_at'][:10]}: to accept it, {accept} {self._path}."
-            )
-
-    def first_seen(self, print_name: str, record: PrintRecord) -> str:
-        """When these bytes first came from this origin (now, if this is the first time): UTC, ISO 8601. Recorded."""
-        entry = self._find(print_name, record)
-        if entry is None or entry["sha256"] != record.sha256:
-            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            self._entries = [other for other in self._entries if other is not entry]
-            entry = {"print": print_name, "origin": record.origin, "sha256": record.sha256, "fetched_at": now}
-            self._entries.append(entry)
-            write_json(self._path, self._entries)
-        return entry["fetched_at"]
-
-    def _find(self, print_name: str, record: PrintRecord) -> dict[str, Any] | None:
-        for entry in self._entries:
-            if entry["print"] == print_name and entry["origin"] == record.origin:
-                return entry
-        return None

@@ -4,6 +4,9 @@ Every kept frame of every split is coloured once, in batches and in evaluation m
 the network is given is L* of the grey print where there is one, and L* of the true frame elsewhere. Memory holds one batch,
 a row of figures a frame and the few frames of the sample sheets, so it does not grow with the film.
 
+A model with a memory is given the frames of each split in the order of the index, run by run as in training
+(frames/runs.py): what it remembers is forgotten at cuts, gaps, clips and parts.
+
 By hand, for any two videos or folders of pictures, the same measures are `evaluate_files`.
 """
 
@@ -23,6 +26,7 @@ from kinemacolor import colorize, tracking
 from kinemacolor.colour import grey_rgb, lab_to_rgb, lightness_of_grey, rgb_to_lab, to_uint8
 from kinemacolor.errors import UserError
 from kinemacolor.files import atomic_file, read_json, write_json
+from kinemacolor.frames import runs
 from kinemacolor.frames.index import FrameStore
 from kinemacolor.metrics.files import evaluate_files
 from kinemacolor.metrics.pixel import SSIM_WINDOW, PixelMetrics
@@ -41,9 +45,13 @@ class Colours(Protocol):
 
     name: str
     device: torch.device
+    remembers: bool
 
-    def __call__(self, lightness: Tensor) -> Tensor:
-        """L* (B,1,H,W) to Lab (B,3,H,W), on the device of the input."""
+    def reset(self) -> None:
+        """Forget all frames."""
+
+    def __call__(self, lightness: Tensor, starts: Tensor | None = None) -> Tensor:
+        """L* (B,1,H,W) to Lab (B,3,H,W), on the device of the input; `starts` is given if the model remembers."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +126,7 @@ def evaluate_frames(colorizer: Colours, stores: Sequence[FrameStore], table: pd.
     Args:
         colorizer: the model.
         stores: one a source, in any order.
-        table: source, frame, split, keep.
+        table: source, frame, split, keep; and cut, for a model with a memory.
         samples: rows of a sample sheet, spread evenly over the split.
 
     Raises:
@@ -128,9 +136,12 @@ def evaluate_frames(colorizer: Colours, stores: Sequence[FrameStore], table: pd.
     metrics: dict[str, dict[str, float]] = {}
     tables, sheets = [], {}
     for split in SPLITS:
-        part = rows[rows["split"] == split].sort_values(["source", "frame"], ignore_index=True)
+        part = rows[rows["split"] == split].sort_values(["source", "at"], ignore_index=True)
         if part.empty:
             continue
+        if colorizer.remembers:
+            part["starts"] = runs.begins(part)
+            colorizer.reset()
         wanted = set(spread(len(part), samples)) if split in _SHEETS else set()
         pool = PixelMetrics()
         measured: list[dict[str, np.ndarray]] = []
@@ -166,12 +177,15 @@ def spread(count: int, wanted: int) -> list[int]:
 
 def _rows_to_measure(stores: Sequence[FrameStore], table: pd.DataFrame) -> pd.DataFrame:
     """The kept rows of the filter table with where each frame lies: `store` and `at`, its place in the index."""
-    kept = table.loc[table["keep"], ["source", "frame", "split"]]
+    kept = table.loc[table["keep"], [name for name in ("source", "frame", "split", "cut") if name in table]]
     if kept.empty:
         raise UserError("The filter leaves no frame of the dataset: lower datasets.<name>.filter, or take more frames.")
     indexes = [store.table.assign(store=number, at=np.arange(len(store))) for number, store in enumerate(stores)]
-    columns = ["source", "frame", "time", "height", "width", "store", "at"]
-    rows = kept.merge(pd.concat(indexes, ignore_index=True)[columns], on=["source", "frame"], how="left", validate="one_to_one")
+    index = pd.concat(indexes, ignore_index=True)
+    if "clip" in index:
+        index["clip"] = index["clip"].fillna("")  # of a source without clips
+    columns = ["source", "frame", "time", "height", "width", "store", "at", *(["clip"] if "clip" in index else [])]
+    rows = kept.merge(index[columns], on=["source", "frame"], how="left", validate="one_to_one")
     if rows["at"].isna().any():
         lost = rows[rows["at"].isna()].iloc[0]
         raise UserError(
@@ -205,7 +219,8 @@ def _measure(
         lightness = lightness_of_grey(torch.from_numpy(store.grey(places)).to(colorizer.device))
     else:
         lightness = rgb_to_lab(true)[:, :1]
-    predicted = colorizer(lightness)
+    starts = torch.tensor(batch["starts"].tolist()) if colorizer.remembers else None
+    predicted = colorizer(lightness) if starts is None else colorizer(lightness, starts)
     sound = torch.isfinite(predicted).flatten(1).all(dim=1)
     if not bool(sound.all()):
         bad = batch.iloc[int((~sound).nonzero()[0])]

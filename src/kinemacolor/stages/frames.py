@@ -2,13 +2,23 @@
 
 Reads the media (for a film pair both prints, their alignment and geometry); writes `index.parquet` and the shards.
 A pair is formed by the alignment and never by list position, and its row carries both timestamps.
+
+In a collection a row also names its clip or photograph. `frame` runs on over all clips, so that (source, frame) stays the key
+of a row: it is the picture's number in its own clip plus the pictures of all clips before it, as source.json counts them.
+`time` is that in its own clip. Of photographs `frame` is the number in the order of names, and `time` nought.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+import functools
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from kinemacolor.errors import UserError
@@ -16,10 +26,14 @@ from kinemacolor.files import atomic_folder, read_json, refuse_foreign
 from kinemacolor.frames.index import ShardWriter
 from kinemacolor.frames.resize import AreaResize, Box
 from kinemacolor.media.decode import Picture, decode
-from kinemacolor.media.sources import read_source
+from kinemacolor.media.gallery import Gallery
+from kinemacolor.media.pictures import BrokenPicture, decode_picture, quietly
+from kinemacolor.media.sources import SourceRecord, read_source
 from kinemacolor.params import FramesParams
 
+_log = logging.getLogger(__name__)
 _MARKER = "index.parquet"
+_AHEAD = 32  # photographs that are decoded and resized while others are written
 
 
 def frames(
@@ -30,13 +44,15 @@ def frames(
     Args:
         video: a video file, or the folder that `download` wrote for the source.
         source: name of the source, written into every row.
-        params: which frames and what size; for a pair, `every`, `start` and `end` count in the colour print.
+        params: which frames and what size; for a pair, `every`, `start` and `end` count in the colour print, for clips in each
+            clip anew. Of photographs only the size matters: every one is taken.
         out: folder to make; it appears when it is complete.
         sync: folder that `sync` wrote, for a film pair.
         allow_truncated: take a video that ends before it says it does; of a source, its record may allow it as well.
 
     Returns:
-        The index: source, frame, time, shard, row, height, width; for a pair also grey_frame and grey_time.
+        The index: source, frame, time, shard, row, height, width; for a pair also grey_frame and grey_time, for a
+        collection also clip.
 
     Raises:
         UserError: no video or a truncated one, no frame in the range asked for, a pair that was not synced, or an `out`
@@ -47,6 +63,10 @@ def frames(
         return _of_video(video, source, params, out, allow_truncated=allow_truncated)
     record = read_source(video)
     allow_truncated = allow_truncated or record.allow_truncated
+    if record.kind == "clips":
+        return _of_clips(record, source, params, out, allow_truncated=allow_truncated)
+    if record.kind == "images":
+        return _of_pictures(record, source, params, out)
     if record.kind != "film_pair":
         return _of_video(record.print("video").path, source, params, out, allow_truncated=allow_truncated)
     if sync is None:
@@ -64,6 +84,71 @@ def _of_video(video: Path, source: str, params: FramesParams, out: Path, *, allo
             resize = resize or AreaResize(picture.pixels.shape[:2], params.height_width, fit=params.fit)
             writer.add({"colour": resize(picture.pixels)}, frame=picture.number, time=picture.time)
         return _closed(writer, video, params)
+
+
+def _of_clips(record: SourceRecord, source: str, params: FramesParams, out: Path, *, allow_truncated: bool) -> pd.DataFrame:
+    resizer = functools.lru_cache(64)(functools.partial(_resizer, params))
+    with atomic_folder(out, marker=_MARKER) as folder:
+        writer = _writer(folder, source, params, pair=False, kind="clips")
+        before = 0
+        for clip in record.clips:
+            number = -1
+            pictures = decode(
+                record.checked(clip).path,
+                every=params.every,
+                start=params.start,
+                end=params.end,
+                allow_truncated=allow_truncated,
+            )
+            for picture in pictures:
+                number = picture.number
+                pixels = resizer(picture.pixels.shape[:2])(picture.pixels)
+                writer.add({"colour": pixels}, frame=before + number, time=picture.time, clip=clip.name)
+            if number < 0:
+                _log.warning("%s has no frame in the range that `frames` asks for", clip.path)
+            # A file that shows more pictures than its packets told of still leaves every number its own.
+            before += max(clip.probe.frames, number + 1)
+        return _closed(writer, record.folder, params)
+
+
+def _of_pictures(record: SourceRecord, source: str, params: FramesParams, out: Path) -> pd.DataFrame:
+    resizer = functools.lru_cache(64)(functools.partial(_resizer, params))
+
+    def ready(data: bytes) -> np.ndarray | BrokenPicture:
+        try:
+            pixels = decode_picture(data)
+        except BrokenPicture as error:
+            return error
+        return resizer(pixels.shape[:2])(pixels)
+
+    with atomic_folder(out, marker=_MARKER) as folder, record.gallery() as gallery, quietly():
+        writer = _writer(folder, source, params, pair=False, kind="images")
+        broken = 0
+        for number, pixels in enumerate(_each(gallery, ready)):
+            if isinstance(pixels, BrokenPicture):
+                # The download stage decoded every one; what breaks now does so with another version of a library.
+                broken += 1
+                _log.warning("%s of %s is left out: %s", gallery.name(number), record.folder, pixels)
+                continue
+            writer.add({"colour": pixels}, frame=number, time=0.0, clip=gallery.name(number))
+        writer.facts["broken"] = broken
+        return _closed(writer, record.folder, params)
+
+
+def _each(gallery: Gallery, ready: Callable[[bytes], np.ndarray | BrokenPicture]) -> Iterator[np.ndarray | BrokenPicture]:
+    """What `ready` makes of each picture, in their order; several at once, since decoding is most of the work."""
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        waiting: deque[Future] = deque()
+        for number in range(len(gallery)):
+            waiting.append(pool.submit(ready, gallery.data(number)))
+            if len(waiting) == _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _resizer(params: FramesParams, size: tuple[int, int]) -> AreaResize:
+    return AreaResize(size, params.height_width, fit=params.fit)
 
 
 def _of_pair(
@@ -92,10 +177,11 @@ def _of_pair(
         return _closed(writer, colour, params)
 
 
-def _writer(folder: Path, source: str, params: FramesParams, *, pair: bool) -> ShardWriter:
+def _writer(folder: Path, source: str, params: FramesParams, *, pair: bool, kind: str | None = None) -> ShardWriter:
     height, width = params.height_width
     shapes = {"colour": (3, height, width)} | ({"grey": (1, height, width)} if pair else {})
-    facts = {"every": params.every, "size": [height, width], "fit": params.fit}
+    facts = {"every": 1 if kind == "images" else params.every, "size": [height, width], "fit": params.fit}
+    facts |= {"kind": kind} if kind else {}
     return ShardWriter(folder, source=source, shapes=shapes, shard_bytes=params.shard_mib << 20, facts=facts)
 
 

@@ -143,7 +143,38 @@ def _source(name: str, data: Path, album: Album) -> page.Source:
     record = read_source(data / "raw" / name)
     prints = [_print(_LABELS.get(key, key), record.prints[key]) for key in _LABELS if key in record.prints]
     sync = _sync(record, data / "sync" / name, album) if record.kind == "film_pair" else None
-    return page.Source(name, record.kind, record.licence, record.credit, prints, sync)
+    return page.Source(name, record.kind, record.licence, record.credit, prints, sync, collection(record))
+
+
+def collection(record: SourceRecord) -> str:
+    """In a sentence or two: how many clips or photographs a source holds, how large, and what was left out. Else empty."""
+    if record.pictures is not None:
+        count = record.pictures.count
+        sizes = [record.pictures.smallest, record.pictures.largest]
+        said = f"{_thousands(count)} photograph{'s' if count != 1 else ''}"
+    elif record.clips:
+        probes = [clip.probe for clip in record.clips]
+        shapes = [(facts.width, facts.height) for facts in probes]
+        sizes = [tuple(map(choose, zip(*shapes, strict=True))) for choose in (min, max)]
+        rates = sorted({facts.frame_rate for facts in probes})
+        span = f"{float(rates[0]):.6g}" if len(rates) == 1 else f"{float(rates[0]):.6g} to {float(rates[-1]):.6g}"
+        frames, seconds = sum(facts.frames for facts in probes), sum(facts.duration for facts in probes)
+        said = f"{_thousands(len(probes))} clip{'s' if len(probes) != 1 else ''}, {_thousands(frames)} frames at {span} a second"
+        said += f", {page.duration(seconds)}"
+    else:
+        return ""
+    small, large = (f"{width}×{height}" for width, height in sizes)
+    said = f"{said}, {small if small == large else f'{small} to {large}'} pixels."
+    if "limit" in record.origin:
+        said += f" At most {_thousands(record.origin['limit'])}, drawn with seed {record.origin.get('seed', 0)}."
+    if record.broken:
+        shown = ", ".join(entry["name"] for entry in record.broken[:3])
+        said += f" {len(record.broken)} left out as broken ({shown}{', …' if len(record.broken) > 3 else ''})."
+    return f"{said} {origin(record.origin)}".strip()
+
+
+def _thousands(number: int) -> str:
+    return f"{number:,}".replace(",", "\u202f")
 
 
 def _print(label: str, record: PrintRecord) -> page.Print:

@@ -28,7 +28,9 @@ def split(frames: list[Path], *, params: ChronologicalSplit | SeededSplit, out: 
     for folder in frames:
         if not (folder / "index.parquet").is_file():
             raise UserError(f"{folder}/index.parquet is missing: run the frames stage.")
-        tables.append(pq.read_table(folder / "index.parquet", columns=["source", "frame", "time"]).to_pandas())
+        index = pq.ParquetFile(folder / "index.parquet")
+        columns = [name for name in ("source", "frame", "time", "clip") if name in index.schema_arrow.names]
+        tables.append(index.read(columns=columns).to_pandas())
     table = split_frames(pd.concat(tables, ignore_index=True), params)
     with atomic_file(out) as temporary:
         table.to_parquet(temporary, index=False)

@@ -7,28 +7,31 @@ other data can be resumed.
 
 from __future__ import annotations
 
-import hashlib
-import logging
-import subprocess
+import shutil
+import statistics
 import sys
-import time
-import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from safetensors.torch import save
+from torch import nn
 
-import kinemacolor
 from kinemacolor import models, tracking
 from kinemacolor.errors import UserError
-from kinemacolor.files import atomic_folder, canonical_json, read_json, refuse_foreign, sha256_of, write_json
-from kinemacolor.frames.index import FrameStore
+from kinemacolor.files import atomic_folder, read_json, refuse_foreign, write_json
 from kinemacolor.frames.loader import Batches, Material, kept
 from kinemacolor.params import AugmentParams, Model
+from kinemacolor.training import fit, inputs, record
+from kinemacolor.training.adversarial import AdversarialTraining
 from kinemacolor.training.module import Curve, Training
+from kinemacolor.training.pictures import Row, save_strip
+from kinemacolor.training.prior import rebalanced
+
+_BEFORE = ("weights.safetensors", "meta.json")
+"""Files of the model that coloured the frames before, which the new model's folder holds too."""
 
 
 def train(
@@ -41,6 +44,10 @@ def train(
     augment: AugmentParams,
     out: Path,
     checkpoints: Path,
+    weights: Path | None = None,
+    embeddings: Path | None = None,
+    coloured: Path | None = None,
+    before: Path | None = None,
 ) -> dict[str, Any]:
     """Train a network.
 
@@ -49,8 +56,13 @@ def train(
         filter_table: Parquet file that the filter stage wrote.
         name, dataset: what the model and its dataset are called in params.yaml.
         model, augment: their sections.
-        out: folder to write: weights.safetensors, meta.json, curves.json.
+        out: folder to write: weights.safetensors, meta.json, curves.json; prior.json with a loss over colour classes,
+            pictures/ where `model.images` names epochs, before/ where another model coloured the frames.
         checkpoints: folder for resuming; it survives kills, and is emptied when the training is complete.
+        weights: folder that the weights stage wrote, for an encoder that begins with them.
+        embeddings: folder that the embed stage wrote, for a network that takes a global embedding.
+        coloured: folder that the precolour stage wrote, for a network that sees another's colours.
+        before: folder of the model that coloured them.
 
     Returns:
         The content of meta.json.
@@ -60,188 +72,201 @@ def train(
     """
     refuse_foreign(out, marker="meta.json")
     settings = {"model": model.model_dump(mode="json"), "augment": augment.model_dump(mode="json")}
+    augment = inputs.cropped(model, augment)
     family = models.family(model.family)
-    _quiet()
+    fit.quiet()
     torch.set_num_threads(model.threads)
     lightning.seed_everything(model.seed, workers=True, verbose=False)
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    table = kept(filter_table)
-    stores = {store.table["source"].iloc[0]: store for store in map(FrameStore, frames)}
-    parts = {part: rows.reset_index(drop=True) for part, rows in table.groupby("split")}
-    material = {part: Material(stores, rows, device) for part, rows in parts.items() if part != "test"}
-    _check_size(material["train"].size, augment, family.multiple, name)
-    data_md5 = _md5([filter_table, *(folder / "index.parquet" for folder in frames)])
+    device = fit.device_of(model)
+    material = inputs.materials(frames, filter_table, family, device, name=name, embeddings=embeddings, coloured=coloured)
+    network = models.build(model.family, model.options)
+    inputs.check_size(material["train"].size, augment, model, network, family, name)
+    inputs.begin_with(weights, network, model, name)
+    earlier = _model_before(before, needed=coloured is not None, name=name)
+    network = network.to(memory_format=torch.channels_last)
+    class_weights, prior = rebalanced(material["train"], family.coding.classes, model)
 
-    network = models.build(model.family, model.options).to(memory_format=torch.channels_last)
-    trainable = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-    resume = checkpoints / hashlib.sha256(canonical_json([settings, data_md5, str(device), _code()]).encode()).hexdigest()[:16]
-    run = _run(resume, dataset, name, settings, data_md5)
-    run.dataset(table, name=dataset, source=str(filter_table), digest=data_md5)
+    data = [filter_table, *(Path(folder) / "index.parquet" for folder in frames), *_tables(weights, embeddings, coloured)]
+    data_md5 = record.md5_of(data)
+    resume = checkpoints / record.hash_of([settings, data_md5, device.type, record.code_hash()])[:16]
+    journal = _Journal(name, dataset, model.epochs, resume, rank=fit.rank_of(model))
+    if journal.first and record.has_other_checkpoints(checkpoints, fit.CHECKPOINT, resume):
+        print(
+            f"{dataset}/{name}: the checkpoint of an earlier training is of other values, data or code; this one begins anew.",
+            file=sys.stderr,
+        )
+    journal.start(settings, data_md5)
+    journal.run.dataset(kept(filter_table), name=dataset, source=str(filter_table), digest=data_md5)
 
-    def report(curve: Curve) -> None:
-        figures = "  ".join(f"{key} {value:.5g}" for key, value in curve.items() if key != "epoch")
-        print(f"{dataset}/{name}  epoch {curve['epoch']:.0f}/{model.epochs}  {figures}", file=sys.stderr, flush=True)
-        run.metrics({key: value for key, value in curve.items() if key != "epoch"}, step=int(curve["epoch"]))
-
-    training = Training(
-        network, family.coding, model=model, augment=augment, train=material["train"], val=material.get("val"), on_epoch=report
+    training = (Training if model.loss.gan is None else AdversarialTraining)(
+        network,
+        family,
+        model=model,
+        augment=augment,
+        train=material["train"],
+        val=material.get("val"),
+        window=inputs.window_of(model, family),
+        class_weights=class_weights,
+        on_epoch=journal.epoch,
+        on_pictures=journal.pictures,
     )
+    trainable = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
     try:
         if trainable:
-            _fit(training, model, device, resume)
+            fit.fit(training, model, device, resume)
         else:
-            _only_validate(training)
+            fit.validate(training, device)
     except BaseException:
-        run.end("FAILED")
+        journal.run.end("FAILED")
         raise
+    if training.stopped is not None:
+        print(f"{dataset}/{name}: stopped after epoch {len(training.curves)}. {training.stopped}", file=sys.stderr)
 
-    weights = training.network.state_dict() if model.keep == "last" or training.best["state"] is None else training.best["state"]
-    training.network.load_state_dict(weights)
+    kept_weights = training.weights() if model.keep == "last" or training.best["state"] is None else training.best["state"]
+    network.load_state_dict(kept_weights)
     meta = {
         "name": name,
         "dataset": dataset,
         "params": settings,
-        "params_hash": hashlib.sha256(canonical_json(settings).encode()).hexdigest(),
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "trainable": trainable,
+        "params_hash": record.hash_of(settings),
         "coding": family.coding.name,
+        "memory": family.memory,
+        "loss": record.describe(model.loss),
+        "before": None if earlier is None else earlier["name"],
         "size": list(material["train"].size),
-        "epochs": len(training.curves) if trainable else 0,
-        "best_epoch": training.best["epoch"] if model.keep == "best" else len(training.curves),
         "seed": model.seed,
-        "git_commit": _commit(),
+        "git_commit": record.commit(),
         "data_md5": data_md5,
-        "mlflow_run_id": run.id,
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
-        "precision": _precision(model, device),
-        "seconds": round(sum(curve["seconds"] for curve in training.curves), 3),
+        "mlflow_run_id": journal.run.id,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "devices": model.devices,
+        "precision": fit.precision_of(model, device),
+        **_figures(training, network, trainable, model),
     }
     with atomic_folder(out, marker="meta.json") as folder:
         # The format has no order of memory: weights are stored plainly, and channels-last is chosen again on loading.
         # Written by us, since the library's own writer does not tell a full disk from any other error.
-        (folder / "weights.safetensors").write_bytes(save({key: value.cpu().contiguous() for key, value in weights.items()}))
+        (folder / "weights.safetensors").write_bytes(save({key: value.cpu().contiguous() for key, value in kept_weights.items()}))
         write_json(folder / "curves.json", training.curves)
+        if prior is not None:
+            write_json(folder / "prior.json", prior)
+        if journal.pictures_folder.is_dir():
+            shutil.copytree(journal.pictures_folder, folder / "pictures")
+        if before is not None and earlier is not None:
+            (folder / "before").mkdir()
+            for file in _BEFORE:
+                shutil.copyfile(before / file, folder / "before" / file)
         write_json(folder / "meta.json", meta)
-    run.file(out / "meta.json", "")
-    # Two pictures, so that the logged model's batch dimension is understood as free.
-    example = next(iter(Batches(material["train"], batch_size=2, augment=augment, shuffle=None)))
-    run.model(training.network, example=family.coding.encode_input(example.view).cpu().numpy())
-    run.end()
-    _forget(checkpoints)
+    _log_model(journal.run, out, network, family, material["train"], augment)
+    journal.run.end()
+    record.forget(checkpoints)
     return meta
 
 
-def _fit(training: Training, model: Model, device: torch.device, resume: Path) -> None:
-    """Run the trainer, from the last finished epoch if there is a checkpoint of these very values."""
-    keep = ModelCheckpoint(dirpath=resume, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
-    trainer = lightning.Trainer(
-        accelerator="gpu" if device.type == "cuda" else "cpu",
-        devices=1,
-        precision=_precision(model, device),
-        max_epochs=model.epochs,
-        callbacks=[keep],
-        reload_dataloaders_every_n_epochs=1,
-        num_sanity_val_steps=0,
-        logger=False,
-        enable_progress_bar=sys.stderr.isatty(),
-        enable_model_summary=False,
-        deterministic="warn",
-    )
-    last = resume / "last.ckpt"
-    try:
-        trainer.fit(training, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
-    except (EOFError, RuntimeError) as error:
-        # A checkpoint that a power cut left half written is worth less than one epoch.
-        if not last.is_file() or "PytorchStreamReader" not in str(error):
-            raise
-        last.unlink()
-        raise UserError(f"{last} was damaged and has been removed: run again, the training starts anew.") from error
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+def _figures(training: Training, network: nn.Module, trainable: int, model: Model) -> dict[str, Any]:
+    """What meta.json says of the course of a training."""
+    curves = training.curves
+    rates = [curve["frames_per_second"] for curve in curves if "frames_per_second" in curve]
+    memory = [curve["device_memory"] for curve in curves if "device_memory" in curve]
+    adversary = getattr(training, "adversary", None)
+    return {
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "trainable": trainable,
+        "discriminator": None if adversary is None else sum(parameter.numel() for parameter in adversary.parameters()),
+        "epochs": len(curves) if trainable else 0,
+        "best_epoch": training.best["epoch"] if model.keep == "best" else len(curves),
+        "stopped": training.stopped,
+        "seconds": round(sum(curve["seconds"] for curve in curves), 3),
+        "frames_per_second": round(statistics.median(rates), 3) if rates else None,
+        "device_memory": round(max(memory), 1) if memory else None,
+    }
 
 
-def _only_validate(training: Training) -> None:
-    """The curve of a network that has nothing to train: one row."""
-    trainer = lightning.Trainer(
-        accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False
-    )
-    begin = time.monotonic()
-    curve: Curve = {"epoch": 0}
-    if training.val_dataloader():
-        trainer.validate(training, verbose=False)
-        curve |= training.validated()
-    curve["seconds"] = time.monotonic() - begin
-    training.curves = [curve]
+@dataclass
+class _Journal:
+    """Tells of a training: on standard error, to MLflow, and in pictures. Only the first of several processes does.
+
+    Attributes:
+        run: the MLflow run.
+        pictures_folder: where pictures wait for the model's folder; it survives a kill.
+    """
+
+    name: str
+    dataset: str
+    epochs: int
+    resume: Path
+    rank: int
+
+    def __post_init__(self) -> None:
+        self.first = self.rank == 0
+        self.run = tracking.Run("", None)
+        self.pictures_folder = self.resume / "pictures"
+
+    def start(self, settings: dict[str, Any], data_md5: str) -> None:
+        """Begin an MLflow run, or go on with the one that the interrupted training had begun."""
+        if not self.first:
+            return
+        note = self.resume / "run.json"
+        earlier = read_json(note)["id"] if note.is_file() else None
+        tags = {"model": self.name, "dataset": self.dataset, "git_commit": record.commit(), "data_md5": data_md5}
+        params = settings["model"] | {"augment": settings["augment"]}
+        self.run = tracking.start(self.dataset, self.name, params=params, tags=tags, resume=earlier)
+        write_json(note, {"id": self.run.id})
+
+    def epoch(self, curve: Curve) -> None:
+        """One line and one step of every figure."""
+        figures = {key: value for key, value in curve.items() if key != "epoch"}
+        shown = "  ".join(f"{key} {value:.5g}" for key, value in figures.items())
+        print(f"{self.dataset}/{self.name}  epoch {curve['epoch']:.0f}/{self.epochs}  {shown}", file=sys.stderr, flush=True)
+        self.run.metrics(figures, step=int(curve["epoch"]))
+
+    def pictures(self, epoch: int, rows: list[Row]) -> None:
+        """Keep and log pictures of validation frames."""
+        target = self.pictures_folder / f"epoch-{epoch:04d}.png"
+        save_strip(rows, target)
+        self.run.file(target, "pictures")
 
 
-def _precision(model: Model, device: torch.device) -> str:
-    """Lightning's word for the precision; `auto` takes bf16 where the device computes in it natively."""
-    if model.precision == "auto":
-        cpu = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        native = torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else cpu
-        return "bf16-mixed" if native else "32-true"
-    return {"32": "32-true", "bf16": "bf16-mixed"}[model.precision]
+def _tables(weights: Path | None, embeddings: Path | None, coloured: Path | None) -> list[Path]:
+    """Files that say what the optional inputs are; their hashes stand in them."""
+    files = [] if weights is None else [Path(weights) / "weights.json"]
+    files += [] if embeddings is None else sorted(Path(embeddings).glob("*.npy"))
+    files += [] if coloured is None else sorted(Path(coloured).glob("*/index.parquet"))
+    return files
 
 
-def _run(resume: Path, dataset: str, name: str, settings: dict[str, Any], data_md5: str) -> tracking.Run:
-    """A new MLflow run, or the one that the interrupted training had begun."""
-    note = resume / "run.json"
-    earlier = read_json(note)["id"] if note.is_file() else None
-    tags = {"model": name, "dataset": dataset, "git_commit": _commit(), "data_md5": data_md5}
-    run = tracking.start(dataset, name, params=settings["model"] | {"augment": settings["augment"]}, tags=tags, resume=earlier)
-    write_json(note, {"id": run.id})
-    return run
+def _model_before(before: Path | None, *, needed: bool, name: str) -> dict[str, Any] | None:
+    """meta.json of the model that coloured the frames.
+
+    Raises:
+        UserError: it is needed and not given, or not whole.
+    """
+    if before is None:
+        if needed:
+            raise UserError(
+                f"{name} sees another model's colours, which it will need again: give that model's folder with --before."
+            )
+        return None
+    if not needed:
+        raise UserError(f"{name} is given the model {before} and none of its colours: give --coloured, or leave --before out.")
+    meta = read_json(Path(before) / "meta.json", "train the model that colours the frames before")
+    if not (Path(before) / "weights.safetensors").is_file():
+        raise UserError(f"{before}/weights.safetensors is missing: train that model again.")
+    return meta
 
 
-def _md5(paths: list[Path]) -> str:
-    """md5, DVC's hash, over the bytes of the tables that decide what is trained on (indexes hold the shards' sha256)."""
-    digest = hashlib.md5(usedforsecurity=False)
-    for path in paths:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def _code() -> str:
-    """Hash of all our source files and torch's version: a checkpoint of other code is of another network."""
-    files = sorted(Path(kinemacolor.__file__).parent.rglob("*.py"))
-    return hashlib.sha256("".join([torch.__version__, *map(sha256_of, files)]).encode()).hexdigest()
-
-
-def _check_size(size: tuple[int, int], augment: AugmentParams, multiple: int, name: str) -> None:
-    """Refuse frames that the network cannot halve and double again."""
-    sides = (augment.crop,) if augment.crop else size
-    if any(side % multiple for side in sides):
-        key = "augment.crop" if augment.crop else "frames.size"
-        shown = "x".join(map(str, sides))
-        raise UserError(f"{name} needs sides that are multiples of {multiple}, but {key} is {shown}: choose {key} accordingly.")
-
-
-def _commit() -> str:
-    """The git commit of the working directory, with a mark if tracked files differ from it; empty outside git."""
-    try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        dirty = subprocess.run(["git", "diff", "--quiet", "HEAD"], capture_output=True).returncode != 0
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return commit + "-dirty" if dirty else commit
-
-
-def _forget(checkpoints: Path) -> None:
-    """Remove the checkpoints of a finished training, this one's and those of older values."""
-    for file in sorted(checkpoints.rglob("*"), reverse=True):
-        file.rmdir() if file.is_dir() else file.unlink()
-
-
-def _quiet() -> None:
-    """Leave out what Lightning tells on every run; errors and warnings of ours stay."""
-    for logger in (
-        "lightning",
-        "lightning.pytorch",
-        "lightning.fabric",
-        "pytorch_lightning",
-        "lightning.pytorch.utilities.rank_zero",
-    ):
-        logging.getLogger(logger).setLevel(logging.ERROR)
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning")
+def _log_model(
+    run: tracking.Run, out: Path, network: nn.Module, family: models.Family, material: Material, augment: AugmentParams
+) -> None:
+    """Log the model: as one that MLflow can serve if one tensor goes in and one comes out, and its files in any case."""
+    for file in ("meta.json", "curves.json", "prior.json"):
+        if (out / file).is_file():
+            run.file(out / file, "")
+    plain = family.memory == "none" and not family.embeds and not family.hints and family.coding.classes is None
+    if not plain:
+        run.file(out / "weights.safetensors", "")
+        return
+    # Two pictures, so that the logged model's batch dimension is understood as free.
+    example = next(iter(Batches(material, batch_size=2, augment=augment, shuffle=None)))
+    run.model(network, example=family.coding.encode_input(example.view).cpu().numpy())

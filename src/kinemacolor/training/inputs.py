@@ -1,0 +1,145 @@
+"""What a training stands on besides its frames: a size that fits, published weights, embeddings, another model's colours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from kinemacolor import models
+from kinemacolor.errors import UserError
+from kinemacolor.files import read_json
+from kinemacolor.frames.index import FrameStore
+from kinemacolor.frames.loader import Material, kept
+from kinemacolor.models import Family
+from kinemacolor.params import AugmentParams, Model
+
+LONG_WINDOW = 8
+"""Consecutive frames that networks with a memory are trained on together if params do not say."""
+
+
+def window_of(model: Model, family: Family) -> int:
+    """Consecutive frames that are trained on together."""
+    if model.window is not None:
+        return model.window
+    return LONG_WINDOW if family.memory in ("own", "state") or model.loss.beta < 1 else 1
+
+
+def cropped(model: Model, augment: AugmentParams) -> AugmentParams:
+    """The dataset's augmentation with the model's own crop, if it has one."""
+    return augment if model.crop is None else augment.model_copy(update={"crop": model.crop})
+
+
+def check_size(
+    size: tuple[int, int], augment: AugmentParams, model: Model, network: nn.Module, family: Family, name: str
+) -> None:
+    """Refuse pictures that the network cannot take.
+
+    Args:
+        size: height and width of the frames in pixels.
+        augment: with the crop that will be used.
+        model: says whose crop that is.
+        network: of `family`.
+        name: the model's, for the sentence.
+
+    Raises:
+        UserError: names the multiple it needs and the nearest sizes, or the one size it takes.
+    """
+    key = "frames.size" if augment.crop is None else "augment.crop" if model.crop is None else "crop"
+    sides = size if augment.crop is None else (augment.crop,)
+    shown = "x".join(map(str, sides))
+    side = models.side_of(network, family)
+    if side is not None and set(sides) != {side}:
+        raise UserError(f"{name} takes pictures of {side}x{side} and no others, but {key} is {shown}: set {key} to {side}.")
+    multiple = models.multiple_of(network, family)
+    if any(one % multiple for one in sides):
+        below = "x".join(str(max(one // multiple, 1) * multiple) for one in sides)
+        above = "x".join(str(-(-one // multiple) * multiple) for one in sides)
+        nearest = below if below == above else f"{below} or {above}"
+        raise UserError(f"{name} needs sides that are multiples of {multiple}, but {key} is {shown}: choose {nearest}.")
+
+
+def begin_with(weights: Path | None, network: nn.Module, model: Model, name: str) -> None:
+    """Put published weights into the network's encoder.
+
+    Args:
+        weights: folder that the weights stage wrote; None where the model names none.
+
+    Raises:
+        UserError: they are missing, of another architecture, or the network has no use for them.
+    """
+    if weights is None:
+        if model.pretrained is not None:
+            raise UserError(
+                f"{name} begins with the weights {model.pretrained!r}: give the folder that holds them with --weights."
+            )
+        return
+    if not hasattr(network, "load_encoder"):
+        raise UserError(f"The family {model.family!r} does not begin with published weights: remove `pretrained` of {name}.")
+    facts = read_json(Path(weights) / "weights.json", "run the weights stage")
+    if facts.get("architecture") != network.architecture:
+        raise UserError(
+            f"{name} needs weights of {network.architecture}, and {weights} holds those of {facts.get('architecture')}: "
+            "name others in `pretrained`."
+        )
+    file = Path(weights) / "weights.safetensors"
+    if not file.is_file():
+        raise UserError(f"{file} is missing: run the weights stage.")
+    network.load_encoder(load_file(file))
+
+
+def materials(
+    frames: Iterable[Path],
+    filter_table: Path,
+    family: Family,
+    device: torch.device,
+    *,
+    name: str,
+    embeddings: Path | None = None,
+    coloured: Path | None = None,
+) -> dict[str, Material]:
+    """The frames to train on and to validate with.
+
+    Args:
+        frames: folders that the frames stage wrote.
+        filter_table: file that the filter stage wrote.
+        family: says what of the rest the network sees.
+        device: where batches are wanted.
+        name: the model's, for sentences.
+        embeddings, coloured: folders that the embed and the precolour stage wrote.
+
+    Returns:
+        `train`, and `val` if there are such frames.
+
+    Raises:
+        UserError: something is missing, damaged, of other frames, or of no use to this network.
+    """
+    stores = {store.table["source"].iloc[0]: store for store in map(FrameStore, frames)}
+    if embeddings is not None and not family.embeds:
+        raise UserError(f"{name} takes no embedding: leave --embeddings out.")
+    if coloured is not None and family.memory != "coloured":
+        raise UserError(f"{name} cannot see what another model coloured: remove its `precoloured_by`.")
+    if coloured is None and family.memory == "coloured":
+        raise UserError(
+            f"{name} sees frames as another model coloured them: name that model in its `precoloured_by`, or give --coloured."
+        )
+    vectors = None if embeddings is None else {source: _embedding(Path(embeddings), source) for source in stores}
+    others = None if coloured is None else {source: FrameStore(Path(coloured) / source) for source in stores}
+    parts = {part: rows.reset_index(drop=True) for part, rows in kept(filter_table).groupby("split")}
+    if "train" not in parts:
+        raise UserError(f"{filter_table} keeps no frame to train on: change the split or the filter.")
+    return {part: Material(stores, parts[part], device, others, vectors) for part in ("train", "val") if part in parts}
+
+
+def _embedding(folder: Path, source: str) -> np.ndarray:
+    file = folder / f"{source}.npy"
+    try:
+        return np.load(file, allow_pickle=False)
+    except FileNotFoundError:
+        raise UserError(f"{file} is missing: run the embed stage.") from None
+    except (ValueError, EOFError, OSError) as error:
+        raise UserError(f"{file} cannot be read ({error}): run the embed stage again.") from None

@@ -163,7 +163,7 @@ def _begin_anew(painters: Sequence[Painter]) -> bool:
     remembering = [painter for painter in painters if painter.remembers]
     for painter in remembering:
         painter.reset()
-        _log.info("%s remembers the frame before: trained at its dataset's step, it is shown every frame here", painter.name)
+        _log.warning("%s remembers the frame before: trained at its dataset's step, it is shown every frame here", painter.name)
     return bool(remembering)
 
 

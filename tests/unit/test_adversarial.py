@@ -22,57 +22,20 @@ from kinemacolor.frames.index import FrameStore
 from kinemacolor.frames.loader import Material
 from kinemacolor.models.coding import AB110, ab_coding
 from kinemacolor.params import AugmentParams, Model
-from kinemacolor.stages.train import train
 from kinemacolor.training import fit
 from kinemacolor.training.adversarial import AdversarialTraining
 from kinemacolor.training.module import Training
-from tests.unit.test_frames import write_store
+from tests.unit.tiny_title import TIMES, bytes_of, curves_of, run_train, settings, write_title
 
-TIMES = ("seconds", "frames_per_second")
 GAN = {"name": "l1", "weight": 100, "gan": {"layers": 1, "optimiser": {"lr": 0.0002, "betas": [0.5, 0.999]}}}
 
 
 @pytest.fixture
 def data(tmp_path, monkeypatch):
-    """Frames with learnable colours in runs of 7, split and filtered; the test runs inside their folder, without tracking."""
+    """The title; the test runs inside its folder, without tracking."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    rng = np.random.default_rng(0)
-    base = rng.integers(0, 256, (28, 1, 4, 4)).repeat(4, axis=2).repeat(4, axis=3)
-    write_store(tmp_path / "frames", np.concatenate([base, base // 2, 255 - base], axis=1).astype(np.uint8))
-    frame = np.arange(28)
-    table = pd.DataFrame({"source": "film", "frame": frame * 2, "split": np.where(frame < 21, "train", "val")})
-    table = table.assign(keep=True, reason="", mean_chroma=20.0, cut=frame % 7 == 0)
-    table.to_parquet(tmp_path / "filter.parquet", index=False)
-    return tmp_path
-
-
-def settings(**changes) -> Model:
-    plain = {"family": "alpha", "optimiser": {"name": "adam", "lr": 0.002}, "epochs": 4, "batch_size": 8, "precision": "32"}
-    return Model(**(plain | changes))
-
-
-def run_train(data: Path, out: str, augment=None, **changes) -> dict:
-    return train(
-        [data / "frames"],
-        filter_table=data / "filter.parquet",
-        name=out,
-        dataset="film",
-        model=settings(**changes),
-        augment=augment or AugmentParams(),
-        out=data / out,
-        checkpoints=data / "checkpoints" / out,
-    )
-
-
-def curves_of(folder: Path) -> list[dict[str, float]]:
-    """Curves without times."""
-    curves = json.loads((folder / "curves.json").read_text())
-    return [{key: value for key, value in curve.items() if key not in TIMES} for curve in curves]
-
-
-def bytes_of(state: dict[str, torch.Tensor]) -> dict[str, bytes]:
-    return {name: value.detach().cpu().numpy().tobytes() for name, value in state.items()}
+    return write_title(tmp_path)
 
 
 # ------------------------------------------------------------------------------------- families for the tests
@@ -315,26 +278,6 @@ def test_a_state_is_carried_from_batch_to_batch_and_begins_anew_with_the_epoch(d
         with torch.no_grad():
             whole, _ = weights(x, starts, None)
         assert torch.allclose(torch.cat([output for _, output in batches]), whole[0], atol=1e-5)
-
-
-def test_sizes_name_the_multiple_and_the_nearest(data):
-    with pytest.raises(UserError, match=r"m needs sides that are multiples of 8, but augment.crop is 12: choose 8 or 16\.$"):
-        run_train(data, "m", augment=AugmentParams(crop=12))
-    with pytest.raises(UserError, match=r"m needs sides that are multiples of 8, but crop is 10: choose 8 or 16\.$"):
-        run_train(data, "m", augment=AugmentParams(crop=12), crop=10)
-    with pytest.raises(UserError, match=r"takes pictures of 128x128 and no others, but frames.size is 16x16: set frames.size to"):
-        run_train(data, "m", family="alexnet_prev_own")
-
-
-def test_what_is_missing_for_a_network_is_said_in_one_sentence(data):
-    with pytest.raises(UserError, match=r"m begins with the weights 'vgg': give the folder that holds them with --weights"):
-        run_train(data, "m", pretrained="vgg")
-    with pytest.raises(UserError, match=r"m sees frames as another model coloured them: name that model in its `precoloured_by`"):
-        run_train(data, "m", family="alexnet_prev")
-    with pytest.raises(UserError, match=r"`classes` needs a network with colour classes"):
-        run_train(data, "m", loss="classes")
-    with pytest.raises(UserError, match=r"No 9 consecutive frames stay together .* has 7\): lower `window`"):
-        run_train(data, "m", loss={"beta": 0.8}, window=9)
 
 
 def test_two_processes_give_the_curve_of_one(data):

@@ -61,6 +61,12 @@ def code_of(stage):
     return lambda wildcards: CODE[f"{stage}-{wildcards.model}"]
 
 
+def threads_of(wildcards):
+    """CPU threads of a training, over all its processes if these take the place of GPUs."""
+    model = PARAMS.models[wildcards.model]
+    return model.threads * (1 if GPU else model.devices)
+
+
 def asked_of(wildcards):
     """What a model asks to be trained with, beside the frames: option of `train` -> artefact."""
     return ASKED[wildcards.dataset, wildcards.model]

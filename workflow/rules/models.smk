@@ -10,7 +10,7 @@ rule train:
         code=code_of("train"),
     output:
         directory("data/models/{dataset}/{model}"),
-    threads: lambda wildcards: PARAMS.models[wildcards.model].threads
+    threads: threads_of
     resources:
         gpu=GPU,
     params:

@@ -8,8 +8,8 @@ rule record:
         rules.everything.input,
     output:
         touch(RECORD),
+    localrule: True
     params:
         made_from=MADE_FROM,
-    localrule: True
     shell:
         "kinemacolor dag --made-from {params.made_from} && dvc commit --force --quiet --no-relink"

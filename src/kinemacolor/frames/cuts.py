@@ -6,11 +6,11 @@ that is being coloured (`CutDetector`, one frame after the other, which never lo
 Frames are compared as thumbnails of L*, 32 by 32. Each block of 8 by 8 is looked for in the frame before within 4 pixels in
 every direction, so that what has merely moved costs nothing, and the mean difference of the best places is taken twice: in
 L* itself, and with each thumbnail's mean and spread taken out. A flash or a fade changes the one and not the other; noise
-in the dark the other and not the one. The smaller of the two counts, in units of what cuts begin at. A cut must also rise
-above the mean of the last distances of its shot, since an explosion differs from frame to frame.
+in the dark the other and not the one. The smaller of the two counts, in units of what cuts begin at. The threshold rises
+with the mean of the shot's last distances, since an explosion differs from frame to frame.
 
-On Big Buck Bunny (`benchmarks/cuts.py`; 126 hard cuts, checked by eye) precision and recall are .98 and .97 of all frames, .88
-and .94 of every 8th, .85 and .94 of one a second: there motion cannot always be told from a cut. A distance between
+On Big Buck Bunny (`benchmarks/cuts.py`, 124 hard cuts, each looked at) precision and recall are .97 and .97 of all frames,
+.87 and .94 of every 8th, .84 and .94 of one a second, where motion cannot always be told from a cut. A distance between
 histograms, tried beside the two, made the figures worse. Dissolves and fades are not cuts and are not found.
 """
 

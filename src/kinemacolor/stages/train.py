@@ -83,6 +83,7 @@ def train(
     network = models.build(model.family, model.options)
     inputs.check_size(material["train"].size, augment, model, network, family, name)
     inputs.begin_with(weights, network, model, name)
+    inputs.check_embeddings(embeddings, weights, network, name)
     earlier = _model_before(before, needed=coloured is not None, name=name)
     network = network.to(memory_format=torch.channels_last)
     class_weights, prior = rebalanced(material["train"], family.coding.classes, model)

@@ -14,7 +14,6 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 
 from kinemacolor.frames.loader import Batch
-from kinemacolor.models.running import run
 from kinemacolor.training.adversary import Adversary, Verdict
 from kinemacolor.training.losses import as_float
 from kinemacolor.training.module import Curve, Training, detached
@@ -46,7 +45,7 @@ class AdversarialTraining(Training):
         lightness = batch.view.lightness
         state = None
         for step in range(self._gan.generator_steps):
-            output, state = run(self.network, self._family, view, window=batch.window, state=self._carried)
+            output, state = self._run(batch, view)
             with torch.autocast(lightness.device.type, enabled=False):
                 painted = self._coding.values(as_float(output))
             if step == 0:

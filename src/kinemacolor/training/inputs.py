@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 
 from kinemacolor import models
 from kinemacolor.errors import UserError
-from kinemacolor.files import read_json
+from kinemacolor.files import read_json, sha256_of
 from kinemacolor.frames.index import FrameStore
 from kinemacolor.frames.loader import Material, kept
 from kinemacolor.models import Family
@@ -80,7 +81,7 @@ def begin_with(weights: Path | None, network: nn.Module, model: Model, name: str
         return
     if not hasattr(network, "load_encoder"):
         raise UserError(f"The family {model.family!r} does not begin with published weights: remove `pretrained` of {name}.")
-    facts = read_json(Path(weights) / "weights.json", "run the weights stage")
+    facts = _weights_facts(weights)
     if facts.get("architecture") != network.architecture:
         raise UserError(
             f"{name} needs weights of {network.architecture}, and {weights} holds those of {facts.get('architecture')}: "
@@ -89,7 +90,40 @@ def begin_with(weights: Path | None, network: nn.Module, model: Model, name: str
     file = Path(weights) / "weights.safetensors"
     if not file.is_file():
         raise UserError(f"{file} is missing: run the weights stage.")
+    if sha256_of(file) != facts.get("sha256"):
+        raise UserError(f"{file} is damaged (its sha256 is not the one in weights.json): run the weights stage again.")
     network.load_encoder(load_file(file))
+
+
+def check_embeddings(embeddings: Path | None, weights: Path | None, network: nn.Module, name: str) -> None:
+    """Make sure that embeddings which were computed before are those that the trained network will compute by itself.
+
+    Args:
+        embeddings: folder that the embed stage wrote; None where there are none.
+        weights: folder of the weights that the network begins with.
+        network: of a family that takes embeddings, or not.
+        name: the model's, for sentences.
+
+    Raises:
+        UserError: they come from other weights, or the network has no use for them.
+    """
+    if embeddings is None:
+        return
+    if not hasattr(network, "embed"):
+        raise UserError(f"{name} takes no embedding: leave --embeddings out.")
+    facts = read_json(Path(embeddings) / "embeddings.json", "run the embed stage")
+    if getattr(network, "encoder", None) is None:
+        return  # it is handed embeddings always, and never makes its own
+    if weights is None:
+        raise UserError(
+            f"{name} has embeddings and not the weights that made them, and could not embed by itself: give --weights."
+        )
+    if facts.get("sha256") != _weights_facts(weights).get("sha256"):
+        raise UserError(f"The embeddings in {embeddings} come from other weights than {weights}: run the embed stage again.")
+
+
+def _weights_facts(weights: Path) -> dict[str, Any]:
+    return read_json(Path(weights) / "weights.json", "run the weights stage")
 
 
 def materials(
@@ -119,8 +153,6 @@ def materials(
         UserError: something is missing, damaged, of other frames, or of no use to this network.
     """
     stores = {store.table["source"].iloc[0]: store for store in map(FrameStore, frames)}
-    if embeddings is not None and not family.embeds:
-        raise UserError(f"{name} takes no embedding: leave --embeddings out.")
     if coloured is not None and family.memory != "coloured":
         raise UserError(f"{name} cannot see what another model coloured: remove its `precoloured_by`.")
     if coloured is None and family.memory == "coloured":

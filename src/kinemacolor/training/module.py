@@ -183,9 +183,21 @@ class Training(lightning.LightningModule):
 
     def _output(self, batch: Batch, view: View) -> Output:
         """Run the network, and keep what it carries on."""
-        output, state = run(self.network, self._family, view, window=batch.window, state=self._carried)
+        output, state = self._run(batch, view)
         self._carried = detached(state)
         return output
+
+    def _run(self, batch: Batch, view: View) -> tuple[Output, State]:
+        try:
+            return run(self.network, self._family, view, window=batch.window, state=self._carried)
+        except ValueError as error:
+            if "Expected more than 1 value per channel" not in str(error):
+                raise
+            height, width = view.lightness.shape[-2:]
+            raise UserError(
+                f"A batch of {len(view)} frame of {height}x{width} leaves this network one value where it normalises over the batch: "
+                "choose larger frames, or a batch_size that leaves no single frame over."
+            ) from None
 
     def _error(self, output: Output, batch: Batch) -> Error:
         return self._objective(output, batch.view.lightness, batch.lab, batch.view.starts, batch.window)

@@ -352,7 +352,9 @@ def models(
 
     table = Table(*(key for key in rows[0] if key != "source"))
     for row in rows:
-        table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value or "") for key, value in row.items() if key != "source"))
+        table.add_row(
+            *(f"{value:,}" if isinstance(value, int) else str(value or "") for key, value in row.items() if key != "source")
+        )
     Console().print(table)
 
 

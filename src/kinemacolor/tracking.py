@@ -14,6 +14,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,8 +91,10 @@ class Run:
         with torch.inference_mode():
             output = network(torch.from_numpy(example)).numpy()
         signature = mlflow.models.infer_signature(example, output)
+        # Said here, since MLflow otherwise loads the model in another process to see what it imports, five seconds a training.
+        needs = [f"{package}=={version(package)}" for package in ("mlflow", "torch", "numpy", "kinemacolor")]
         with mlflow.start_run(run_id=self.id):
-            mlflow.pytorch.log_model(network, name="model", signature=signature, input_example=example)
+            mlflow.pytorch.log_model(network, name="model", signature=signature, input_example=example, pip_requirements=needs)
 
     @_harmless
     def end(self, status: str = "FINISHED") -> None:

@@ -144,7 +144,9 @@ def test_a_model_that_colours_for_another_is_trained_but_not_compared():
 def test_weights_have_a_slice_if_a_trained_model_begins_with_them():
     unasked = changed(weights=DOCUMENT["weights"] | WEIGHTS)
     assert slices(unasked) == slices(DOCUMENT)
-    document = changed(weights=DOCUMENT["weights"] | WEIGHTS, models__film_unet__pretrained="given", models__alpha__precoloured_by="film_unet")
+    document = changed(
+        weights=DOCUMENT["weights"] | WEIGHTS, models__film_unet__pretrained="given", models__alpha__precoloured_by="film_unet"
+    )
     document["experiments"] = {"freedoom": ["alpha"]}
     assert slices(document)["weights-given"]["architecture"] == "vgg16"
 

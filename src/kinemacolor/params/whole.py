@@ -39,7 +39,9 @@ class Params(Section):
                 )
             for source in settings.split.sources:
                 if source not in settings.sources:
-                    raise ValueError(f"datasets.{dataset}.split.sources names {source!r}, which is not one of its sources: mend it")
+                    raise ValueError(
+                        f"datasets.{dataset}.split.sources names {source!r}, which is not one of its sources: mend it"
+                    )
             if settings.render.source is not None and settings.render.source not in settings.sources:
                 raise ValueError(
                     f"datasets.{dataset}.render.source names {settings.render.source!r}, which is not one of its sources"

@@ -20,6 +20,9 @@ from kinemacolor.training.losses import colourful, needs_classes
 _TOGETHER = 16
 """Frames that are encoded at a time: shares of all classes take much memory."""
 
+_TAIL = 0.01
+"""Of one colour: what of it reaches a class farther than two or three steps away."""
+
 
 def counted(material: Material, classes: Classes) -> Tensor:
     """How often each class (Q,) occurs, float64 on the CPU; frames that are grey all over count as little as in the loss.
@@ -35,7 +38,11 @@ def counted(material: Material, classes: Classes) -> Tensor:
             shares = classes.encode(lab[:, 1:])
             counts += bins.count(shares).cpu()
             hard = hard and bool((shares.amax(dim=1) == 1).all())
-    return bins.smoothed(counts, classes.centres.cpu()) if hard else counts
+    if not hard:
+        return counts
+    spread = bins.smoothed(counts, classes.centres.cpu())
+    # The Gaussian's far tail reaches every class, and what counts as occurring must not hang on it.
+    return torch.where(spread > _TAIL, spread, 0.0)
 
 
 def rebalanced(material: Material, classes: Classes | None, model: Model) -> tuple[Tensor | None, dict[str, Any] | None]:

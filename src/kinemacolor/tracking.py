@@ -92,7 +92,7 @@ class Run:
             output = network(torch.from_numpy(example)).numpy()
         signature = mlflow.models.infer_signature(example, output)
         # Said here, since MLflow otherwise loads the model in another process to see what it imports, five seconds a training.
-        needs = [f"{package}=={version(package)}" for package in ("mlflow", "torch", "numpy", "kinemacolor")]
+        needs = [f"{package}=={version(package).split('+')[0]}" for package in ("mlflow", "torch", "numpy", "kinemacolor")]
         with mlflow.start_run(run_id=self.id):
             mlflow.pytorch.log_model(network, name="model", signature=signature, input_example=example, pip_requirements=needs)
 

@@ -3,7 +3,7 @@
     python benchmarks/results.py                                                      the models of params.yaml
     python benchmarks/results.py --params presets/results.yaml --out docs/results.md  every network on the same titles
 
-Reads reports/<dataset>/<model>/metrics.json and data/models/<dataset>/<model>/meta.json; trains and measures nothing.
+Reads <dataset>/<model>/metrics.json below reports/ or reports/presets/<preset>/, and data/models/<dataset>/<model>/meta.json; trains and measures nothing.
 Ratios are against `naive` where it is among the models: below one is better than leaving the film grey. What the page says
 of the five projects' questions is decided by the figures, by the rules in `QUESTIONS`.
 """
@@ -78,8 +78,8 @@ def rows(models: Mapping[str, Figures]) -> list[list[str]]:
                     continue
                 ratio = f" ({number(figures[key] / naive['metrics'][split][key], 3)})" if naive and name != "naive" else ""
                 row.append(number(figures[key], digits) + ratio)
-        last = model["metrics"].get("val") or model["metrics"]["train"]
-        row += [number(last[key], digits) for key, digits in (("psnr_rgb", 2), ("ssim", 3), ("de2000", 2), ("cf", 1))]
+        for key, digits in (("psnr_rgb", 2), ("ssim", 3), ("de2000", 2), ("cf", 1)):
+            row.append(number(model["metrics"]["val"][key], digits) if "val" in model["metrics"] else "–")
         table.append(row)
     return table
 
@@ -100,14 +100,13 @@ def table(models: Mapping[str, Figures]) -> list[str]:
 
 @dataclass(frozen=True)
 class Question:
-    """Something that a project asked, and which two models answer it.
+    """Something that a project asked, and which two models answer it on test frames, which chose no weights.
 
     Attributes:
         project: whose question.
         claim: what the project found or hoped, as a sentence's beginning.
         better, worse: the model that should be the better one by that claim, and the other.
-        figure: what it should be better in; smaller is better unless `larger`.
-        larger: more of the figure is better.
+        figure: what it should be better in; smaller is better.
     """
 
     project: str
@@ -115,20 +114,23 @@ class Question:
     better: str
     worse: str
     figure: str = "mse_ab@128"
-    larger: bool = False
 
 
 QUESTIONS = (
     Question("Games", "beta at half width beats alpha", "beta_half", "alpha"),
     Question("Games", "the ResNet-18 network beats alpha", "resnet18_lab", "alpha"),
+    Question("Games", "ImageNet's VGG-16 as trunk beats the ResNet-18 from random weights", "vgg16_lab", "resnet18_lab"),
     Question("Film", "the U-Net beats the grey input", "film_unet", "naive", "mse_rgb_pm1"),
     Question("Film", "the plain GAN fails beside the same network with squared error", "film_unet", "film_gan", "mse_rgb_pm1"),
     Question("Film", "a conditional GAN with L1 cures it", "film_cgan", "film_gan", "mse_rgb_pm1"),
     Question("Recurrent", "the LSTM helps, with the GAN", "unet_lstm_gan", "unet_gan"),
     Question("Recurrent", "the LSTM helps, with L1 alone", "unet_lstm_l1", "unet_l1"),
-    Question("Photos", "classes cure greyness: eccv16's colours beside CUNet's squared error", "eccv16", "cunet", "cf", True),
-    Question("Photos", "weighing the classes by rarity makes livelier colours", "eccv16", "eccv16_plain", "cf", True),
-    Question("Photos", "a saturation loss cures greyness", "cunet_saturated", "cunet", "cf", True),
+    Question(
+        "Photos", "classes cure greyness: colourfulness nearer the truth's than by squared error", "eccv16", "eccv16_mse", "dcf"
+    ),
+    Question("Photos", "weighing the classes by rarity does so further", "eccv16", "eccv16_plain", "dcf"),
+    Question("Photos", "a saturation loss cures greyness", "cunet_saturated", "cunet", "dcf"),
+    Question("Photos", "and costs nothing in ab error", "eccv16", "eccv16_mse"),
     Question("Previous", "beta = 1 beats .8 with VGG-16", "vgg16_prev_beta1", "vgg16_prev"),
     Question("Previous", "beta = 1 beats .8 with AlexNet", "alexnet_prev_beta1", "alexnet_prev"),
     Question("Previous", "its own last frame is a better input than another model's", "vgg16_prev_own", "vgg16_prev_beta1"),
@@ -136,16 +138,16 @@ QUESTIONS = (
 
 
 def answer(question: Question, models: Mapping[str, Figures]) -> str | None:
-    """What the validation frames say to a question, in words; None if the dataset lacks one of the models."""
+    """What the test frames say to a question, in words; None if the dataset lacks one of the models or has no test frames."""
     if question.better not in models or question.worse not in models:
         return None
-    better, worse = (models[name]["metrics"].get("val", {}).get(question.figure) for name in (question.better, question.worse))
+    better, worse = (models[name]["metrics"].get("test", {}).get(question.figure) for name in (question.better, question.worse))
     if better is None or worse is None:
         return None
-    gain = (better / worse - 1) * (1 if question.larger else -1)
-    verdict = "makes no difference here" if abs(gain) < NOTHING else "holds" if gain > 0 else "does not hold"
-    digits = 1 if question.figure == "cf" else 5 if "ab" in question.figure else 4
-    return f"{verdict} ({question.figure} {number(better, digits)} against {number(worse, digits)})"
+    gain = 1 - better / worse
+    verdict = "makes no difference" if abs(gain) < NOTHING else "holds" if gain > 0 else "does not hold"
+    digits = 1 if question.figure == "dcf" else 5 if "ab" in question.figure else 4
+    return f"{verdict} ({number(better, digits)} against {number(worse, digits)})"
 
 
 def answers(found: Mapping[str, Mapping[str, Figures]]) -> list[str]:
@@ -154,7 +156,8 @@ def answers(found: Mapping[str, Mapping[str, Figures]]) -> list[str]:
     for question in QUESTIONS:
         said = [f"{dataset}: {text}" for dataset, models in found.items() if (text := answer(question, models)) is not None]
         if said:
-            lines.append(f"- **{question.project}**, “{question.claim}”. {'; '.join(said)}.")
+            who = f"`{question.better}` and `{question.worse}`, {question.figure}"
+            lines.append(f"- **{question.project}**, “{question.claim}” ({who}): {'; '.join(said)}.")
     return lines
 
 
@@ -163,7 +166,7 @@ def answers(found: Mapping[str, Mapping[str, Figures]]) -> list[str]:
 
 def page(chosen: params.Params, found: Mapping[str, Mapping[str, Figures]], command: str, where: Callable[[], str]) -> str:
     """The whole page as Markdown."""
-    lines = [f"Machine: {where()}. Command: `{command}`.", ""]
+    lines = [f"Machine of the table: {where()}. Command: `{command}`.", ""]
     said = answers(found)
     for dataset, models in found.items():
         first = next(iter(models.values()))
@@ -178,7 +181,8 @@ def page(chosen: params.Params, found: Mapping[str, Mapping[str, Figures]], comm
         ]
         lines += ["", *table(models), ""]
     if said:
-        lines += ["### What the five projects asked", "", f"A difference under {NOTHING:.0%} is called none.", "", *said, ""]
+        lines += ["### What the five projects asked", ""]
+        lines += [f"By test frames, which chose no weights; a difference under {NOTHING:.0%} is called none.", "", *said, ""]
     return "\n".join(lines)
 
 
@@ -187,15 +191,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--data", type=Path, default=Path("data"), help="where models/ lies")
-    parser.add_argument("--reports", type=Path, default=Path("reports"))
+    parser.add_argument("--reports", type=Path, help="figures; if not given, those of the preset that --params is, or reports/")
     parser.add_argument("--out", type=Path, help="page whose part between the marks is replaced; standard output if not given")
     given = parser.parse_args()
     chosen = params.load(given.params)
     command = f"python benchmarks/results.py --params {given.params}"
-    text = page(chosen, read(chosen, given.data, given.reports), command, machine)
+    beside = Path("reports/presets") / given.params.stem
+    reports = given.reports or (beside if beside.is_dir() else Path("reports"))
+    text = page(chosen, read(chosen, given.data, reports), command, machine)
     if given.out is None:
         print(text)
         return
+    if not given.out.is_file():
+        raise SystemExit(f"{given.out} is missing: make it, with the marks <!-- figures --> and <!-- end of figures -->.")
     begin, end = "<!-- figures -->\n", "<!-- end of figures -->"
     before, _, rest = given.out.read_text(encoding="utf-8").partition(begin)
     _, _, after = rest.partition(end)

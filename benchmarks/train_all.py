@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -79,6 +80,7 @@ def tasks(chosen: params.Params, wanted: set[str], data: Path, root: Path) -> li
         out = root / "models" / dataset / name
         command = ["train", *frames, "--filter", table, "--params", str(slices / f"train-{dataset}-{name}.json"), *extra]
         command += ["--dataset", dataset, "--name", name, "--out", str(out)]
+        command += ["--checkpoints", str(root / "checkpoints" / f"{dataset}-{name}")]
         return add(Task(f"train {dataset} {name}", command, out, (dataset, name), needs))
 
     slices = root / "params"
@@ -99,9 +101,13 @@ def tasks(chosen: params.Params, wanted: set[str], data: Path, root: Path) -> li
 def run(todo: list[Task], *, jobs: int, seconds: float, logs: Path, threads: int) -> tuple[list[str], list[str]]:
     """Run tasks, `jobs` at once, each after what it needs.
 
+    What an earlier call left of their outputs is removed first, so that nothing old is taken for this call's.
+
     Returns:
         Names of the tasks that failed, and of those that the time did not allow.
     """
+    for task in todo:
+        shutil.rmtree(task.out, ignore_errors=True)
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
     begin, done, failed = time.monotonic(), set(), []
     running: dict[str, tuple[subprocess.Popen, float]] = {}
@@ -157,11 +163,14 @@ def main() -> int:
     parser.add_argument("--root", type=Path, default=Path("data/train_all"), help="folder to write")
     given = parser.parse_args()
     document = params.read_document(given.params)
+    if unknown := set(given.datasets) - set(document.get("experiments", {})):
+        raise UserError(f"--datasets names {sorted(unknown)[0]!r}, which is no experiment of {given.params}: correct it.")
     if given.datasets:
         document["experiments"] = {name: document["experiments"][name] for name in given.datasets}
     if given.epochs is not None:
         for model in document["models"].values():
             model["epochs"] = given.epochs
+            model["images"] = [epoch for epoch in model.get("images", []) if epoch <= given.epochs]
     chosen = params.check(document, str(given.params))
     if unknown := set(given.models) - {name for names in chosen.experiments.values() for name in names}:
         raise UserError(f"--models names {sorted(unknown)[0]!r}, which no experiment of {given.params} has: correct it.")
@@ -170,8 +179,14 @@ def main() -> int:
     write_slices(params.slices(chosen), given.root / "params")
     begin = time.monotonic()
     todo = tasks(chosen, set(given.models), given.data, given.root)
+    planned = {task.name for task in todo}
     failed, late = run(todo, jobs=given.jobs, seconds=60 * given.minutes, logs=given.root / "logs", threads=given.threads)
-    found = results.read(chosen, given.root, given.root / "reports")
+    missing = {*failed, *late}
+    found = {
+        dataset: {name: model for name, model in found.items() if f"evaluate {dataset} {name}" in planned - missing}
+        for dataset, found in results.read(chosen, given.root, given.root / "reports").items()
+    }
+    found = {dataset: models_ for dataset, models_ in found.items() if models_}
     print(results.page(chosen, found, " ".join(["python", *sys.argv]), results.machine))
     print(f"{time.monotonic() - begin:.0f} s in all, {given.jobs} jobs at once.")
     for kind, names in (("failed", failed), ("not done in time", late)):

@@ -224,20 +224,25 @@ def train(
     embeddings: Annotated[Path | None, typer.Option(help="Folder that `embed` wrote.")] = None,
     coloured: Annotated[Path | None, typer.Option(help="Folder that `precolour` wrote.")] = None,
     before: Annotated[Path | None, typer.Option(help="The model that coloured them.")] = None,
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option(help="Folder of this training alone, to go on from if killed; .checkpoints/DATASET-NAME if not given."),
+    ] = None,
 ) -> None:
     """Train one network; goes on where a killed training stopped."""
     from kinemacolor.stages import train as stage
 
     asked = {"weights": weights, "embeddings": embeddings, "coloured": coloured, "before": before}
+    dataset = checked_name(dataset, "dataset")
     stage.train(
         frames,
         filter_table=filter_table,
         name=checked_name(name, "model"),
-        dataset=checked_name(dataset, "dataset"),
+        dataset=dataset,
         model=settings.section(settings.Model, _entry(params, "model"), f"{params}: model"),
         augment=settings.section(settings.AugmentParams, _entry(params, "augment", {}), f"{params}: augment"),
         out=out,
-        checkpoints=Path(".checkpoints") / f"{dataset}-{name}",
+        checkpoints=checkpoints or Path(".checkpoints") / f"{dataset}-{name}",
         **{option: folder for option, folder in asked.items() if folder is not None},
     )
 
@@ -301,6 +306,22 @@ def render(
 
 
 @app.command()
+def colorize(
+    model: Annotated[Path, typer.Argument(help="A model's folder.")],
+    picture: Annotated[Path, typer.Argument(help="A photograph: PNG, JPEG or TIFF.")],
+    out: Annotated[Path, typer.Option("--out", help="The picture to write: .png, .jpg or .tif.")],
+    hints: Annotated[
+        Path | None,
+        typer.Option(help='JSON list of {"y", "x", "rgb": "#aabbcc"} or {"y", "x", "a", "b"}, in the picture\'s pixels.'),
+    ] = None,
+) -> None:
+    """Colour one photograph, with colour hints if the network takes them."""
+    from kinemacolor import stills
+
+    stills.colour_picture(model, picture, out=out, hints=hints)
+
+
+@app.command()
 def compare(
     video: Annotated[Path, typer.Argument(help="A video, or the folder of a downloaded source.")],
     models: Annotated[list[Path], typer.Argument(help="Models' folders.")],
@@ -342,7 +363,9 @@ def models(
     """List the models of params.yaml, and the families that none of them uses, each with its size and colour coding."""
     from kinemacolor import overview
 
-    chosen = settings.load(params).models if params.is_file() else {}
+    # Without a file the families alone are listed; one that somebody named must be there.
+    wanted = params.is_file() or params != Path("params.yaml")
+    chosen = settings.load(params).models if wanted else {}
     rows = overview.rows({name: (model.family, model.options) for name, model in chosen.items()})
     if as_json:
         print(json.dumps(rows, indent=2))

@@ -1,5 +1,10 @@
 """Pictures in, colour out: a trained model as one callable, whatever its network, colour coding and memory.
 
+Pictures are fitted to what the network takes, and never seen in a shape that training did not show: at the bottom and right
+they are continued by reflection to its multiple of pixels. A network that takes one square is shown the whole picture, continued
+at both sides to a square and shrunk, and what was added is cut off again. Where training saw frames stretched to
+the square, or on black bars (`frames.fit`), so does the network here.
+
 The model's folder holds `weights.safetensors` and `meta.json` (readable without torch); nothing is unpickled. A model that
 sees frames as another one coloured them has that other model's two files in its folder `before`, so a folder is whole.
 """
@@ -62,6 +67,7 @@ class Colorizer:
         self.before = before
         self._multiple = models.multiple_of(network, family)
         self._side = models.side_of(network, family)
+        self._fit = str(meta.get("fit", "crop"))
         self._size: torch.Size | None = None
         self.reset()
 
@@ -130,16 +136,17 @@ class Colorizer:
 
     def _fitted(self, view: View) -> View:
         """At a size that the network takes."""
-        side = models.side_of(self.network, self.family)
+        side = self._side
 
         def fit(picture: Tensor | None) -> Tensor | None:
             if picture is None or side is None:
                 return None if picture is None else pad_to_multiple(picture, self._multiple)
-            return resized(picture, (side, side))
+            return resized(pad_to_square(picture, self._fit), (side, side))
 
         hints = view.hints
         if hints is not None and side is not None:
-            hints = functional.interpolate(hints, (side, side), mode="nearest")
+            square = hints if self._fit == "stretch" else functional.pad(hints, margins(hints.shape[-2:]))
+            hints = functional.interpolate(square, (side, side), mode="nearest")
         elif hints is not None:  # a reflected hint would be one that nobody gave
             height, width = hints.shape[-2:]
             hints = functional.pad(hints, (0, -width % self._multiple, 0, -height % self._multiple))
@@ -148,9 +155,14 @@ class Colorizer:
     def _unfitted(self, lab: Tensor, lightness: Tensor) -> Tensor:
         """At the size of the picture again."""
         height, width = lightness.shape[-2:]
-        if models.side_of(self.network, self.family) is None:
+        if self._side is None:
             return lab[..., :height, :width]
-        lab = resized(lab, (height, width))
+        if self._fit == "stretch":
+            lab = resized(lab, (height, width))
+        else:
+            left, _, top, _ = margins((height, width))
+            extent = max(height, width)
+            lab = resized(lab, (extent, extent))[..., top : top + height, left : left + width]
         return torch.cat((lightness, lab[:, 1:]), dim=1) if self.keeps_luminance else lab
 
 
@@ -159,6 +171,29 @@ def resized(picture: Tensor, size: tuple[int, int]) -> Tensor:
     if picture.shape[-2:] == size:
         return picture
     return functional.interpolate(picture, size, mode="bilinear", antialias=True)
+
+
+def margins(size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Pixels to add left, right, above and below a picture of height and width, to make it a square with it in the middle."""
+    down, across = (max(size) - extent for extent in size)
+    return across // 2, across - across // 2, down // 2, down - down // 2
+
+
+def pad_to_square(picture: Tensor, fit: str = "crop") -> Tensor:
+    """Continue (B,C,H,W) at its short sides to a square, by reflection (by repetition where it is too small to reflect).
+
+    Args:
+        fit: how frames got their shape before training: stretch leaves the picture as it is; pad puts it on black (all
+            channels nought: Lab).
+    """
+    height, width = picture.shape[-2:]
+    added = margins((height, width))
+    if fit == "stretch" or not any(added):
+        return picture
+    if fit == "pad":
+        return functional.pad(picture, added)
+    mode = "reflect" if max(added[:2]) < width and max(added[2:]) < height else "replicate"
+    return functional.pad(picture, added, mode=mode)
 
 
 def pad_to_multiple(picture: Tensor, multiple: int) -> Tensor:

@@ -13,12 +13,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kinemacolor import models, params
+from kinemacolor import misfits, models, params
 from kinemacolor.errors import UserError
 from kinemacolor.files import atomic_file, canonical_json, read_json, sha256_of
+from kinemacolor.models.needs import needs_of
 
 PACKAGE = "kinemacolor"
 SLICES = Path(".params")
+LOCKS = Path(".snakemake/locks")
 PARAMS_FILE = Path("params.yaml")
 
 
@@ -50,21 +52,52 @@ def params_file(configfiles: Sequence[Path], config: Mapping[str, Any]) -> tuple
 # ------------------------------------------------------------------------------------------------- slices
 
 
-def write_slices(values: Mapping[str, Any], folder: Path = SLICES, *, alone: bool = True) -> None:
+def write_slices(
+    values: Mapping[str, Any], folder: Path = SLICES, *, alone: bool = True, locks: Path | None = None, unlocking: bool = False
+) -> None:
     """Write each slice as canonical JSON, only where the content differs, and remove slices of nothing if `alone`.
 
-    File times change with content alone, because Snakemake reads them.
+    File times change with content alone, because Snakemake reads them. While a build runs, which is told by Snakemake's locks,
+    no slice changes or goes: its jobs that wait would run under other values.
+
+    Args:
+        alone: no preset is in use, and what is not in `values` is nobody's.
+        locks: folder that holds files while a build runs, or after one was killed (`LOCKS`); None looks for no build.
+        unlocking: Snakemake was started to remove the locks: slices that are there stay as they are.
+
+    Raises:
+        UserError: a slice would change while a build runs.
     """
+    building = locks is not None and locks.is_dir() and any(locks.iterdir())
+    differing = _differing(values, folder)
+    there = [name for name in differing if _slice(folder, name).is_file()]
+    if building and there and not unlocking:
+        raise UserError(
+            f"Another build is running, and {_slice(folder, there[0])} would change under it: wait for its end; "
+            "if it was killed, run `snakemake --unlock`."
+        )
     folder.mkdir(exist_ok=True)
-    for name, value in values.items():
-        text = canonical_json(value)
-        path = folder / f"{name}.json"
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            with atomic_file(path) as temporary:
+    for name, text in differing.items():
+        if not unlocking or name not in there:
+            with atomic_file(_slice(folder, name)) as temporary:
                 temporary.write_text(text, encoding="utf-8")
-    for stale in folder.glob("*.json") if alone else ():
+    for stale in folder.glob("*.json") if alone and not building and not unlocking else ():
         if stale.stem not in values:
             stale.unlink()
+
+
+def _differing(values: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """Slices that are not in their files as they should be, and what they should hold."""
+    texts = {name: canonical_json(value) for name, value in values.items()}
+    return {
+        name: text
+        for name, text in texts.items()
+        if not _slice(folder, name).is_file() or _slice(folder, name).read_text(encoding="utf-8") != text
+    }
+
+
+def _slice(folder: Path, name: str) -> Path:
+    return folder / f"{name}.json"
 
 
 # ------------------------------------------------------------------------------------ what a training asks for
@@ -74,8 +107,9 @@ def asked_for(chosen: params.Params) -> dict[tuple[str, str], dict[str, str]]:
     """What each training is given beside frames and filter: (dataset, model) -> option of `train` -> artefact.
 
     Raises:
-        UserError: a network takes embeddings, but its section does not say whose.
+        UserError: a model cannot be trained as params.yaml describes it; see `misfits`.
     """
+    misfits.refuse(chosen)
     return {(dataset, name): _asked(chosen, dataset, name) for dataset, names in chosen.trained.items() for name in names}
 
 
@@ -85,10 +119,6 @@ def _asked(chosen: params.Params, dataset: str, name: str) -> dict[str, str]:
     if model.pretrained is not None:
         found["weights"] = f"data/weights/{model.pretrained}"
     if model.family in models.EMBEDS:
-        if model.pretrained is None:
-            raise UserError(
-                f"models.{name}: {model.family!r} sees an embedding of the whole picture: name the weights of its encoder under `pretrained`."
-            )
         found["embeddings"] = f"data/embeddings/{dataset}/{model.pretrained}"
     if model.precoloured_by is not None:
         found["coloured"] = f"data/coloured/{dataset}/{model.precoloured_by}"
@@ -159,35 +189,85 @@ def _relative(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-_UNREACHED = {
-    "video": ("play", "prints", "clips", "packing"),
-    "game": ("fetch", "prints", "clips", "packing"),
-    "film_pair": ("play", "prints", "clips", "packing"),
-    "film_pair, made": ("play", "clips", "packing"),
-    "clips": ("play", "prints", "packing"),
-    "images": ("play", "prints", "clips"),
-}
-"""Kind of source -> modules of media/ that downloading it never reaches: a better player of games fetches no film again."""
-
-
 def closures_of(chosen: params.Params) -> dict[str, list[Path]]:
-    """Import closure of every stage that the experiments need; by source or by model where these differ."""
-    stages = ("sync", "frames", "split", "filter", "weights", "embed", "report")
-    found = {stage: closure(f"{PACKAGE}.stages.{stage}") for stage in stages}
+    """Import closure of every stage that the experiments need; by source, weights or model where these differ."""
+    found = {stage: closure(f"{PACKAGE}.stages.{stage}") for stage in ("split", "filter", "embed", "report")}
+    found["sync"] = closure(f"{PACKAGE}.stages.sync", without=PHOTOGRAPHS)
     for dataset, names in chosen.experiments.items():
         for source in chosen.datasets[dataset].sources:
             entry = chosen.sources[source]
-            kind = f"{entry.kind}, made" if isinstance(getattr(entry, "grey", None), params.MadePrint) else entry.kind
-            without = [f"{PACKAGE}.media.{name}" for name in _UNREACHED[kind]]
-            found[f"download-{source}"] = closure(f"{PACKAGE}.stages.download", without=without)
+            found[f"download-{source}"] = closure(f"{PACKAGE}.stages.download", without=unreached_by_source(entry))
+            others = () if isinstance(entry, params.ImagesSource) else PHOTOGRAPHS
+            found[f"frames-{source}"] = closure(f"{PACKAGE}.stages.frames", without=others)
         shown = [family for name in names for family in _families(chosen, name)]
         found[f"compare-{dataset}"] = closure(f"{PACKAGE}.stages.compare", shown)
     for name in {name for names in chosen.trained.values() for name in names}:
+        model = chosen.models[name]
+        if model.pretrained is not None:
+            weights = chosen.weights[model.pretrained]
+            # Weights of a whole network are tried in it, which is found by name.
+            families = [weights.architecture] if weights.architecture in models.MODULES else []
+            without = _modules("media", _unreached_by_origins([weights], direct=weights.url is not None))
+            found[f"weights-{model.pretrained}"] = closure(f"{PACKAGE}.stages.weights", families, without=without)
         # A training is given the other model's pictures; who runs the model runs the other too.
-        found[f"train-{name}"] = closure(f"{PACKAGE}.stages.train", [chosen.models[name].family])
+        found[f"train-{name}"] = closure(f"{PACKAGE}.stages.train", [model.family], without=unreached_by_training(model))
         for stage in ("precolour", "evaluate", "render"):
             found[f"{stage}-{name}"] = closure(f"{PACKAGE}.stages.{stage}", _families(chosen, name))
     return found
+
+
+def _modules(room: str, names: Iterable[str]) -> list[str]:
+    return [f"{PACKAGE}.{room}.{name}" for name in names]
+
+
+PHOTOGRAPHS = tuple(_modules("media", ("gallery", "pictures")))
+"""Modules that only photographs are read with."""
+
+
+def unreached_by_source(source: params.AnySource) -> list[str]:
+    """Modules that downloading a source never reaches: a better player of games fetches no film again.
+
+    Every one of them is imported inside a function, by that which needs it (tests/unit/test_closures.py looks).
+    """
+    parts = {"play", "prints", "clips", "listing", "packing", "gallery", "pictures"}
+    match source:
+        case params.GameSource():
+            return _modules("media", sorted((parts - {"play"}) | {"fetch", *_unreached_by_origins([], direct=False)}))
+        case params.ImagesSource():
+            origins, reached = [source], {"listing", "packing", "gallery", "pictures", "archive"}
+        case params.ClipsSource():
+            origins, reached = list(source.list or ()), {"clips", "listing"}
+        case params.FilmPairSource(grey=params.MadePrint()):
+            origins, reached = [source.colour], {"prints"}
+        case params.FilmPairSource():
+            origins, reached = [source.colour, source.grey], set()
+        case _:
+            origins, reached = [source], set()
+    if any(origin.path is not None for origin in origins):
+        reached.add("listing")  # a path is shown as text
+    direct = isinstance(source, params.ImagesSource) and source.url is not None
+    left_out = parts | set(_unreached_by_origins(origins, direct=direct))
+    if isinstance(source, params.ImagesSource) and source.path is not None:
+        left_out.add("fetch")
+    return _modules("media", sorted(left_out - reached))
+
+
+def _unreached_by_origins(origins: Iterable[params.Origin | params.Weights], *, direct: bool) -> list[str]:
+    """Modules of media/ that fetching from these origins never reaches; `direct` if one is the address of a plain file."""
+    packed = any(origin.package is not None for origin in origins)
+    return [*(() if direct else ("direct",)), *(() if packed else ("index_client", "archive"))]
+
+
+def unreached_by_training(model: params.Model) -> list[str]:
+    """Modules that training a model never reaches: discriminators, colour classes, and made-up hints."""
+    without = []
+    if model.loss.gan is None:
+        without += [*_modules("training", ("adversarial", "adversary")), *_modules("models", ("discriminators",))]
+    if model.loss.name != "classes" and not model.loss.classes:
+        without += _modules("training", ("prior",))
+    if not needs_of(model.family, model.options).hints:
+        without += _modules("frames", ("hints",))
+    return without
 
 
 def _families(chosen: params.Params, name: str) -> list[str]:
@@ -220,14 +300,15 @@ def _manifest(chosen: params.Params) -> dict[str, str]:
 
 
 def refuse_changed(manifest: Path) -> None:
-    """Refuse to record a build whose code or values changed while it ran.
+    """Refuse to record a build whose code or values changed while it ran, or whose slices hold other values than these.
 
     Files that changed are touched, so that they are newer than every output and Snakemake runs what stands on them.
 
     Raises:
         UserError: something changed; names it.
     """
-    before, now = read_json(manifest, "run snakemake again"), _manifest(params.load())
+    chosen = params.load()
+    before, now = read_json(manifest, "run snakemake again"), _manifest(chosen)
     changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     for name in changed:
         if Path(name).is_file():
@@ -235,3 +316,7 @@ def refuse_changed(manifest: Path) -> None:
     if changed:
         what = "params.yaml" if changed[0] == "params" else changed[0]
         raise UserError(f"{what} changed while the build was running: run snakemake again; nothing was recorded.")
+    if wrong := sorted(_differing(params.slices(chosen), SLICES)):
+        raise UserError(
+            f"{_slice(SLICES, wrong[0])} holds other values than params.yaml gives its stage: run snakemake again; nothing was recorded."
+        )

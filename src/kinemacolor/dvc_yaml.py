@@ -153,6 +153,7 @@ def _check_stage(chosen: params.Params) -> dict[str, Any]:
     trained = {name for names in chosen.trained.values() for name in names}
     keys = ["experiments", *(f"datasets.{name}" for name in chosen.experiments), *(f"sources.{name}" for name in sorted(sources))]
     keys += [f"models.{name}" for name in sorted(trained)]
+    keys += [f"weights.{name}" for name in sorted({chosen.models[name].pretrained for name in trained} - {None})]
     return {"cmd": "kinemacolor dag --check", "params": keys}
 
 
@@ -176,7 +177,9 @@ def _jobs() -> list[dict[str, Any]]:
     environment = {key: value for key, value in os.environ.items() if key != "DVC_STAGE"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        # Behind the sentence stands where in the rules it was raised.
+        said = [line for line in done.stderr.strip().splitlines() if not line.startswith("  File ")]
+        reason = (said or ["no reason given"])[-1]
         raise UserError(f"Snakemake cannot build the DAG: {reason}")
     jobs = []
     for rule, block in re.findall(

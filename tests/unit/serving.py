@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 import http.server
 import io
@@ -25,7 +26,15 @@ class Server(http.server.ThreadingHTTPServer):
         """Whoever asks for one of these from its beginning gets half of it and a closed connection."""
         self.stalls: set[str] = set()
         """Whoever asks for one of these from its beginning gets half of it and then nothing more."""
+        self.fails: dict[str, int] = {}
+        """Whoever asks for one of these gets this status, however often."""
+        self.refused: dict[str, int] = {}
+        """How often each path was asked for in vain."""
         self.ends = threading.Event()
+        self.marks = "ETag"
+        """The header that says which file it is: ETag, a weak ETag (W/), Last-Modified, or none."""
+        self.heeds_conditions = True
+        """Whether it knows If-Range."""
         self.ranges: dict[str, list[int]] = {}
         """Where each request for a path began, in order."""
 
@@ -46,10 +55,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         content = self.server.files.get(self.path)
-        if content is None:
-            self.send_error(404)
+        if content is None or self.path in self.server.fails:
+            self.server.refused[self.path] = self.server.refused.get(self.path, 0) + 1
+            self.send_error(self.server.fails.get(self.path, 404))
             return
+        mark = {"ETag": '"{}"', "W/": 'W/"{}"', "Last-Modified": "{}", "none": ""}[self.server.marks]
+        mark = mark.format(hashlib.sha256(content).hexdigest()[:12])
         wanted = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if self.server.heeds_conditions and self.headers.get("If-Range", mark) != mark:
+            wanted = None
         first = int(wanted[1]) if wanted else 0
         self.server.ranges.setdefault(self.path, []).append(first)
         body = content[first : int(wanted[2]) + 1 if wanted and wanted[2] else None]
@@ -57,6 +71,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", self.types.get(Path(self.path).suffix, "text/html"))
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Accept-Ranges", "bytes")
+        if mark:
+            self.send_header("Last-Modified" if self.server.marks == "Last-Modified" else "ETag", mark)
         if wanted:
             self.send_header("Content-Range", f"bytes {first}-{first + len(body) - 1}/{len(content)}")
         self.end_headers()

@@ -199,3 +199,11 @@ def test_a_truncated_film_can_be_allowed_by_hand(films: dict[str, bytes], tmp_pa
     # A second run replaces what the first one wrote.
     status, lines, _ = said([*COMMAND, "frames", "cut.mp4", "--size", "16", "--allow-truncated", "--out", "frames"], tmp_path)
     assert status == 0, lines
+
+
+def test_a_params_file_that_somebody_named_must_be_there(tmp_path: Path) -> None:
+    done = subprocess.run([*COMMAND, "models", "--params", "none.yaml"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr == "kinemacolor: none.yaml is missing: run inside a clone of kinemacolor, or name the file.\n"
+    families = subprocess.run([*COMMAND, "models", "--json"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "lab_unet" in {row["name"] for row in json.loads(families.stdout)}

@@ -344,3 +344,6 @@ def test_what_a_collection_is_is_said_in_a_sentence(raw: Path, tmp_path: Path) -
     laid_out(tmp_path / "mine", {f"{seed}.png": encoded(Image.fromarray(scene(20, 30, seed)), "PNG") for seed in range(5)})
     drawn = read_source(get(images(path=str(tmp_path / "mine"), limit=2, seed=9), tmp_path))
     assert collection(drawn) == f"2 photographs, 30×20 pixels. At most 2, drawn with seed 9. From {tmp_path / 'mine'}."
+    laid_out(tmp_path / "mine", {"again.png": (tmp_path / "mine/3.png").read_bytes()})
+    whole = read_source(get(images(path=str(tmp_path / "mine")), tmp_path, "whole"))
+    assert collection(whole).startswith("5 photographs, 30×20 pixels. 1 left out as the same file as another.")

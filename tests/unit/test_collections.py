@@ -18,6 +18,7 @@ from PIL import Image
 
 from kinemacolor.errors import UserError
 from kinemacolor.media.clips import clip_name
+from kinemacolor.media.fetch import _says_gone
 from kinemacolor.media.listing import drawn
 from kinemacolor.media.pictures import BrokenPicture, decode_picture
 from kinemacolor.media.sources import read_source
@@ -169,6 +170,64 @@ def test_broken_clips_are_counted_and_named_and_too_many_are_refused(folder: Pat
     assert not (tmp_path / "raw/strict").exists()
 
 
+def test_a_lost_network_ends_the_stage_and_makes_no_dataset_smaller(server: Server, folder: Path, tmp_path: Path) -> None:
+    server.files["/one.mp4"] = server.files["/two.mp4"] = server.files["/three.mp4"] = (folder / "b/second.mp4").read_bytes()
+    server.files["/three.mp4"] += b"3"
+    with Server() as closed:
+        nobody = closed.url("/two.mp4")
+    one, three = server.url("/one.mp4"), server.url("/three.mp4")
+    for status in (500, 503, 429, 403):
+        server.fails["/three.mp4"] = status
+        with pytest.raises(UserError, match=rf"^\S+/three\.mp4 could not be fetched \(.*{status}.*or run again to go on\.$"):
+            get(clips(list=[one, three], max_broken=1), tmp_path)
+    [kept] = (tmp_path / "cache").rglob("download.mp4")
+    fetched = kept.stat()
+    with pytest.raises(UserError, match=r"refused.*correct sources\.toy\.list\.1\.url, or run again to go on"):
+        get(clips(list=[one, nobody], max_broken=1), tmp_path)
+    with pytest.raises(UserError, match=r"none\.mp4 is missing: put the file there or correct sources\.toy\.list\.1\.path"):
+        get(clips(list=[one, str(tmp_path / "none.mp4")], max_broken=1), tmp_path)
+    assert not (tmp_path / "raw").exists() or not list((tmp_path / "raw").iterdir())
+    assert kept.stat() == fetched, "what was fetched waits in the cache"
+    server.fails.clear()
+    assert [clip.origin["url"] for clip in read_source(get(clips(list=[one, three]), tmp_path)).clips] == [one, three]
+    for status in (404, 410):
+        server.fails["/three.mp4"] = status
+        two = server.url("/two.mp4")
+        record = read_source(get(clips(list=[two, three], max_broken=0.5), tmp_path, f"s{status}"))
+        assert len(record.clips) == 1 and str(status) in record.broken[0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "gone"),
+    [
+        ("Private video. Sign in if you've been granted access to this video", True),
+        ("Video unavailable. This video has been removed by the uploader", True),
+        ("Video unavailable. The account associated with this video has been terminated", True),
+        ("This video is no longer available", True),
+        ("Sign in to confirm your age. This video may be inappropriate for some users", True),
+        ("Unable to download webpage: HTTP Error 410: Gone", True),
+        ("Video unavailable. This content isn't available, try again later", False),
+        ("Sign in to confirm you're not a bot", False),
+        ("Unable to download webpage: HTTP Error 503: Service Unavailable", False),
+        ("Unable to download webpage: Failed to resolve 'private.example.org'", False),
+        ("unable to download video data: [Errno 11] Resource temporarily unavailable", False),
+        ("Requested format is not available", False),
+        ("The read operation timed out", False),
+        ("Unsupported URL: http://example.org/deleted", False),
+    ],
+)
+def test_only_what_its_site_calls_gone_is_gone(reason: str, gone: bool) -> None:
+    assert _says_gone(reason) is gone
+
+
+def test_a_list_may_name_addresses_and_paths_alone(folder: Path) -> None:
+    short = clips(list=[str(folder / "c.webm"), "https://example.org/a.mp4", {"path": "x.mkv", "allow_truncated": True}])
+    long = [{"path": str(folder / "c.webm")}, {"url": "https://example.org/a.mp4"}, {"path": "x.mkv", "allow_truncated": True}]
+    assert short == clips(list=long)
+    with pytest.raises(ParamsError, match=r"list\.1\.url: must begin with http"):
+        section(AnySource, ABOUT | {"kind": "clips", "list": ["a.mp4", "ftp://b/c.mp4"]}, "params.yaml")
+
+
 def test_a_clip_that_changed_is_refused_until_it_is_accepted(folder: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     shutil.copytree(folder, mine)
@@ -293,6 +352,21 @@ def test_photographs_are_drawn_by_their_names_and_checked_from_then_on(tmp_path:
     assert changed in gathered(get(source, tmp_path))
 
 
+def test_one_photograph_under_two_names_is_taken_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files = {"b.png": encoded_png(1), "a/z.png": encoded_png(0), "c.png": encoded_png(0), "d/b.png": encoded_png(1)}
+    (tmp_path / "mine.zip").write_bytes(zipped(**files))
+    laid_out(tmp_path / "mine", files)
+    archive, out = (get(images(path=str(tmp_path / name)), tmp_path, name[:4] + name[5:]) for name in ("mine.zip", "mine"))
+    assert (out / "pictures.tar").read_bytes() == (archive / "pictures.tar").read_bytes()
+    assert list(gathered(out)) == ["a/z.png", "b.png"]
+    record = read_source(out)
+    same = [{"name": "c.png", "same_as": "a/z.png"}, {"name": "d/b.png", "same_as": "b.png"}]
+    assert list(record.duplicates) == json.loads((out / "source.json").read_text())["duplicates"] == same
+    assert record.pictures.count == 2 and record.broken == ()
+    assert "c.png is left out: it is the same file as a/z.png" in caplog.text
+    assert "sources.mine: photographs under a second name, left out: 2" in caplog.text
+
+
 def test_an_archive_that_changed_or_is_damaged_is_refused(server: Server, tmp_path: Path) -> None:
     server.files["/a.zip"] = zipped(**{"a.png": encoded_png(0)})
     source = images(url=server.url("/a.zip"))
@@ -336,6 +410,13 @@ def test_no_picture_is_no_crash(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
+        (
+            {"kind": "images", "url": "https://a/b.zip", "archive_sha256": "0" * 64},
+            ["archive_sha256", "beside url", "write sha256"],
+        ),
+        ({"kind": "images", "path": "b.zip", "member": ["a"], "version": "1"}, ["version and member", "beside path"]),
+        ({"kind": "video", "url": "https://a/b", "archive": "sdist"}, ["archive would be ignored beside url"]),
+        ({"kind": "clips", "list": [{"path": "a", "version": "1"}]}, ["list.0: version would be ignored"]),
         ({"kind": "clips"}, ["exactly one of path, list and url"]),
         ({"kind": "clips", "path": "a", "url": "https://b"}, ["exactly one of path, list and url"]),
         ({"kind": "clips", "list": []}, ["list holds no clip"]),

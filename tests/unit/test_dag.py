@@ -21,7 +21,7 @@ STAGES = [
     *("train", "precolour", "evaluate", "render", "compare", "report"),
 ]
 NO_FAMILIES = {
-    *("__init__", "coding", "running", "bins", "discriminators"),
+    *("__init__", "coding", "running", "needs", "bins", "discriminators"),
     *("encoders", "encoder_base", "mobile_encoders"),
 }
 """Modules of models/ that families stand on."""
@@ -34,9 +34,9 @@ def asking(**changes):
     document["weights"] = {"given": about, "other": about, "unused": about}
     document["models"] = {
         "first": {"family": "lab_unet"},
-        "second": {"family": "film_unet", "precoloured_by": "first"},
-        "warm": {"family": "beta", "pretrained": "given"},
-        "fused": {"family": "koalarization", "pretrained": "other"},
+        "second": {"family": "alexnet_prev", "precoloured_by": "first"},
+        "warm": {"family": "vgg16_lab", "pretrained": "given"},
+        "fused": {"family": "koalarization", "options": {"embedding": "vgg16"}, "pretrained": "other"},
         "idle": {"family": "alpha", "pretrained": "unused"},
     } | changes
     document["experiments"] = {"freedoom": ["second", "warm", "fused"]}
@@ -96,13 +96,13 @@ def test_a_training_is_given_what_its_section_asks_for():
         ("freedoom", "fused"): {"weights": "data/weights/other", "embeddings": "data/embeddings/freedoom/other"},
         ("freedoom", "first"): {},
     }
-    with pytest.raises(UserError, match=r"models.fused: 'koalarization' sees an embedding .* under `pretrained`"):
+    with pytest.raises(UserError, match=r"models.fused.pretrained is missing: 'koalarization' sees an embedding"):
         dag.asked_for(params.check(asking(fused={"family": "koalarization"})))
 
 
 def test_who_runs_a_precoloured_model_runs_the_other_too():
     closures = dag.closures_of(params.check(asking()))
-    first, second = Path("src/kinemacolor/models/lab_unet.py"), Path("src/kinemacolor/models/film.py")
+    first, second = Path("src/kinemacolor/models/lab_unet.py"), Path("src/kinemacolor/models/previous.py")
     holding = {name for name, files in closures.items() if first in files}
     both = {"evaluate-second", "render-second", "precolour-second", "compare-freedoom"}
     assert holding == both | {"train-first", "evaluate-first", "render-first", "precolour-first"}
@@ -122,7 +122,13 @@ def test_a_build_is_not_recorded_under_values_or_code_that_changed_meanwhile(tmp
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(dag, "__file__", str(tmp_path / "src/kinemacolor/dag.py"))
     manifest = dag.write_manifest(params.load(), tmp_path)
+    dag.write_slices(params.slices(params.load()))
     dag.refuse_changed(manifest)
+    # Another build has run meanwhile, under other values.
+    (tmp_path / ".params/filter-bunny.json").write_text('{"grey": 9}')
+    with pytest.raises(UserError, match=r"^\.params/filter-bunny\.json holds other values than params\.yaml"):
+        dag.refuse_changed(manifest)
+    dag.write_slices(params.slices(params.load()))
     code = tmp_path / "src/kinemacolor/colour.py"
     os.utime(code, (0, 0))
     dag.refuse_changed(manifest)
@@ -156,6 +162,7 @@ def test_floors_arrows_point_downwards_only():
         "cli": 5,
         "dag": 5,
         "dvc_yaml": 5,
+        "misfits": 5,
         "stages": 4,
         "training": 3,
         "frames": 3,
@@ -227,6 +234,33 @@ def test_slices_of_a_preset_leave_those_of_params_yaml_alone(tmp_path):
     assert {path.stem for path in tmp_path.iterdir()} == {*values, "split-casablanca"}
 
 
+def test_no_slice_changes_under_a_build(tmp_path):
+    folder, locks = tmp_path / "slices", tmp_path / "locks"
+    dag.write_slices({"a": {"x": 1}, "b": {"x": 1}}, folder, locks=locks)
+    locks.mkdir()
+    dag.write_slices({"a": {"x": 2}}, folder, locks=locks)
+    assert [path.name for path in folder.iterdir()] == ["a.json"], "an empty folder is no lock"
+    (locks / "0.input.lock").write_text("data/raw/bunny")
+    before = (folder / "a.json").stat().st_mtime_ns
+    dag.write_slices({"a": {"x": 2}}, folder, locks=locks)
+    with pytest.raises(
+        UserError, match=r"^Another build is running, and .*a\.json would change under it: .* `snakemake --unlock`\.$"
+    ):
+        dag.write_slices({"a": {"x": 3}, "new": {}}, folder, locks=locks)
+    assert [path.name for path in folder.iterdir()] == ["a.json"] and (folder / "a.json").stat().st_mtime_ns == before
+    dag.write_slices({"new": {}}, folder, locks=locks)
+    assert {path.name for path in folder.iterdir()} == {"a.json", "new.json"}, "nothing goes while a build runs"
+    dag.write_slices({"a": {"x": 3}, "other": {}}, folder, locks=locks, unlocking=True)
+    assert json.loads((folder / "a.json").read_text()) == {"x": 2} and (folder / "other.json").is_file()
+
+
+def test_the_report_of_a_preset_has_a_slice_of_its_own():
+    chosen = params.load(GOLDEN)
+    default, preset = params.slices(chosen), params.slices(chosen, preset="film")
+    assert preset.keys() - default.keys() == {"report-film"} and default.keys() - preset.keys() == {"report"}
+    assert preset["report-film"] == default["report"]
+
+
 def test_which_params_file_a_build_goes_by(tmp_path):
     default = (Path("params.yaml"), None)
     assert dag.params_file([], {}) == default
@@ -286,10 +320,10 @@ def test_every_change_of_what_is_built_changes_the_shape_and_no_value_does():
     assert shape(asking(idle={"family": "beta"})) == before, "no experiment names it"
     for changed in (
         asking(first={"family": "alpha"}),
-        asking(warm={"family": "beta"}),
-        asking(warm={"family": "beta", "pretrained": "other"}),
-        asking(second={"family": "film_unet"}),
-        asking(second={"family": "film_unet", "precoloured_by": "warm"}),
+        asking(warm={"family": "vgg16_lab"}),
+        asking(warm={"family": "vgg16_lab", "pretrained": "other"}),
+        asking(second={"family": "alexnet_prev_own"}),
+        asking(second={"family": "alexnet_prev", "precoloured_by": "warm"}),
     ):
         assert shape(changed) != before
 

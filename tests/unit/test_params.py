@@ -56,6 +56,19 @@ def test_schema_file_is_generated_from_the_models():
         (changed(datasets__bunny__frames__end=0.0), ["datasets.bunny.frames.end"]),
         (changed(sources__bunny__licence=None), ["sources.bunny.licence", "missing"]),
         ({}, ["sources", "missing"]),
+        (changed(sources__video={"kind": "video", "licence": "a", "credit": "b", "url": "x"}), ["sources.video.url: must begin"]),
+        (changed(models__game={"family": "alpha", "epochs": 0}), ["models.game.epochs: "]),
+        (changed(models__sources={"family": "alpha", "epochs": 0}), ["models.sources.epochs: "]),
+        (changed(datasets__bunny__split__sources={"video": "trian"}), ["datasets.bunny.split.sources.video: ", "'trian'"]),
+        (
+            changed(models__alpha__options={"width": [1]}),
+            ["models.alpha.options.width: must be a number, a word, true or false ("],
+        ),
+        (changed(datasets__bunny__split__counts=[3, 3]), ["datasets.bunny.split: fractions and counts both stand here"]),
+        (changed(datasets__bunny__split__fractions=None), ["datasets.bunny.split: needs either fractions or counts"]),
+        (changed(experiments__bunny=[]), ["experiments.bunny names no model"]),
+        (changed(datasets__pictures=DOCUMENT["datasets"]["bunny"]), ["datasets.pictures: reports/pictures", "another name"]),
+        (changed(datasets__presets=DOCUMENT["datasets"]["bunny"]), ["datasets.presets: reports/presets", "another name"]),
     ],
 )
 def test_a_wrong_document_is_one_sentence_that_names_the_key(document, words):
@@ -121,6 +134,20 @@ def test_reordered_keys_and_whole_floats_change_nothing():
     assert differing(document) == set()
 
 
+def test_a_slice_may_be_read_as_a_section():
+    """Although a default that is written out would be refused beside an address."""
+    pair = {"kind": "film_pair", "licence": "l", "credit": "c", "colour": {"url": "https://a/b"}, "grey": {"path": "g.mkv"}}
+    listed = {"kind": "clips", "licence": "l", "credit": "c", "list": ["a.mp4", "https://a/b", {"path": "c.mkv"}]}
+    for written in (pair, listed, DOCUMENT["sources"]["bunny"], DOCUMENT["sources"]["wario_land_3"]):
+        source = params.section(params.AnySource, written, "params.yaml")
+        again = params.section(params.AnySource, json.loads(source.model_dump_json()), "slice")
+        assert again == source
+    weights = params.section(params.Weights, WEIGHTS["given"], "params.yaml")
+    assert params.section(params.Weights, weights.model_dump(mode="json"), "slice") == weights
+    bunny = params.section(params.AnySource, DOCUMENT["sources"]["bunny"], "params.yaml").model_dump()["colour"]
+    assert bunny["archive"] == "sdist" and bunny["version"] == "2.2.1"
+
+
 def test_an_unused_source_makes_no_stage():
     assert not any("casablanca" in name or "wario" in name for name in slices(DOCUMENT))
 
@@ -162,6 +189,10 @@ def test_weights_have_a_slice_if_a_trained_model_begins_with_them():
             ["precoloured_by", "precoloured itself"],
         ),
         (changed(weights={"given": WEIGHTS["given"] | {"url": "https://a/b"}}), ["weights.given", "exactly one"]),
+        (
+            changed(weights={"given": WEIGHTS["given"] | {"member": ["a"]}}),
+            ["weights.given: member would be ignored beside path"],
+        ),
         (changed(weights={"given": WEIGHTS["given"] | {"architecture": "vgg19"}}), ["weights.given.architecture", "vgg19"]),
         (changed(models__alpha__loss="none"), ["models.alpha.loss", "nothing to minimise"]),
         (changed(models__alpha__loss={"name": "l1", "gann": {}}), ["models.alpha.loss.gann", "unknown key"]),

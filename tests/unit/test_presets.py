@@ -143,7 +143,53 @@ def test_snakemake_takes_it_as_its_configuration(preset, workflow):
     assert "record" not in planned, "dvc.lock describes params.yaml"
     if written[0].split()[2] == "all":
         assert f"reports/presets/{preset.stem}/index.html" in done.stdout + done.stderr
-    assert {path.stem for path in (workflow / ".params").iterdir()} >= set(params.slices(chosen))
+        assert re.search(rf"reports/(?!presets/{preset.stem}/)", done.stdout + done.stderr) is None, (
+            "git passes over a preset's figures"
+        )
+    there = {path.stem for path in (workflow / ".params").iterdir()}
+    assert there >= set(params.slices(chosen, preset=preset.stem)) and "report" not in there, (
+        "the default page's slice never flips"
+    )
+
+
+def test_while_a_build_runs_its_slices_stay(workflow, tmp_path):
+    root = tmp_path / "locked"
+    shutil.copytree(workflow, root, ignore=shutil.ignore_patterns(".snakemake", ".params"))
+    assert dry_run(root, "all").returncode == 0
+    (root / ".snakemake/locks").mkdir(exist_ok=True)
+    (root / ".snakemake/locks/0.output.lock").write_text("data/raw/bunny\n")
+    assert dry_run(root, "all").returncode == 0, "`record` asks for a dry run while its own build holds the lock"
+    assert dry_run(root, "all", "--configfile", "presets/film.yaml").returncode == 0, "it shares no slice"
+    before = (root / ".params/train-bunny-lab_unet.json").read_text()
+    (root / "params.yaml").write_text((root / "params.yaml").read_text().replace("weight_decay: 0.01 ", "weight_decay: 0.5 "))
+    refused = dry_run(root, "all")
+    assert refused.returncode != 0 and "Traceback" not in refused.stderr
+    assert (
+        "Another build is running, and .params/train-bunny-lab_unet.json would change under it" in refused.stdout + refused.stderr
+    )
+    unlocked = subprocess.run([sys.executable, "-m", "snakemake", "--unlock"], cwd=root, capture_output=True, text=True)
+    assert unlocked.returncode == 0, unlocked.stderr
+    assert (root / ".params/train-bunny-lab_unet.json").read_text() == before
+    assert dry_run(root, "all").returncode == 0
+    assert (root / ".params/train-bunny-lab_unet.json").read_text() != before
+
+
+def test_a_training_takes_the_gpus_of_its_model(workflow, tmp_path):
+    root = tmp_path / "gpus"
+    shutil.copytree(workflow, root, ignore=shutil.ignore_patterns(".snakemake", ".params"))
+    text = (root / "params.yaml").read_text()
+    (root / "params.yaml").write_text(text.replace("    family: lab_unet\n", "    family: lab_unet\n    devices: 2\n"))
+    (root / "nvidia-smi").write_text("#!/bin/sh\n")
+    (root / "nvidia-smi").chmod(0o755)
+    command = [sys.executable, "-m", "snakemake", "data/models/bunny/lab_unet", "data/models/bunny/naive", "--dry-run"]
+    environment = os.environ | {"PATH": f"{root}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run([*command, "--resources", "gpu=4"], cwd=root, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    blocks = re.findall(r"^rule train:\n(.*?)(?=^\[|^Job stats|\Z)", done.stdout + done.stderr, re.MULTILINE | re.DOTALL)
+    assert {re.search(r"model=(\w+)", block)[1]: int(re.search(r"gpu=(\d+)", block)[1]) for block in blocks} == {
+        "lab_unet": 2,
+        "naive": 1,
+    }
 
 
 def test_a_learning_rate_without_a_dot_is_a_number_in_a_preset_too(workflow):

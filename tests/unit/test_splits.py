@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from kinemacolor.errors import UserError
-from kinemacolor.frames.splits import _allotted, split_frames
+from kinemacolor.frames.splits import _allotted, _none_empty, split_frames
 from kinemacolor.params import ChronologicalSplit, SeededSplit
 
 
@@ -98,6 +98,57 @@ def test_a_part_with_a_share_gets_frames_or_the_split_is_refused():
     with pytest.raises(UserError, match=r"no frame for test out of 60.*smaller blocks"):
         split_frames(film(60), SeededSplit(fractions=(0.8, 0.1, 0.1)))
     assert sizes(split_frames(film(60), SeededSplit(fractions=(0.9, 0.1, 0.0), guard=0))) == [30, 30, 0]
+
+
+def few(count, *, length=4):
+    """An index of a few clips, of `length` frames a second apart."""
+    clips = [f"clip{number}" for number in range(count) for _ in range(length)]
+    return pd.DataFrame({"source": "reel", "frame": range(len(clips)), "time": list(range(length)) * count, "clip": clips})
+
+
+@given(count=st.integers(1, 9), seed=st.integers(0, 10_000), unit=st.sampled_from(["clip", "frame", "block"]))
+@settings(max_examples=150, deadline=None)
+def test_few_clips_fill_every_part_if_they_can(count, seed, unit):
+    params = SeededSplit(fractions=(0.8, 0.1, 0.1), unit=unit, guard=0, seed=seed)
+    if count < 3 and unit != "frame":
+        with pytest.raises(
+            UserError, match=r"no frame for (train|val|test) out of .*(take more).*split\.counts.*a share of 0\.$"
+        ) as caught:
+            split_frames(few(count), params)
+        assert "frames.every" not in str(caught.value) and len(str(caught.value).split(". ")) == 1
+        return
+    table = split_frames(few(count), params)
+    assert min(sizes(table)) >= 1 and sum(sizes(table)) == 4 * count
+    if unit != "frame":
+        assert (table.groupby(table["frame"] // 4)["split"].nunique() == 1).all()
+
+
+def test_an_empty_part_gets_the_unit_whose_draw_lies_nearest():
+    shares = (0.8, 0.1, 0.1)
+    draws = np.array([0.1, 0.7, 0.79, 0.95, 0.3])
+    assert _none_empty(np.array([0, 0, 0, 2, 0]), draws, shares, frozenset()).tolist() == [0, 0, 1, 2, 0]
+    # The nearest of all, .95, is the only one that its part has.
+    draws = np.array([0.1, 0.2, 0.95])
+    assert _none_empty(np.array([0, 0, 2]), draws, shares, frozenset()).tolist() == [0, 1, 2]
+    # Nothing moves where nothing is missing, where another source fills the part, or where there is too little.
+    for part, filled in (([0, 1, 2], ()), ([0, 0, 2], (1,)), ([0, 0], ())):
+        part = np.array(part)
+        assert (_none_empty(part, draws[: len(part)], shares, frozenset(filled)) == part).all()
+    assert _none_empty(np.array([0, 0, 0]), draws, (0.9, 0.1, 0.0), frozenset()).tolist() == [0, 0, 1]
+
+
+def test_blocks_of_several_short_films_fill_every_part():
+    """Two blocks a film: each by itself has none for test."""
+    films = [film(60, source=name) for name in "abc"]
+    for seed in range(20):
+        assert min(sizes(split_frames(pd.concat(films), SeededSplit(fractions=(0.8, 0.1, 0.1), guard=0, seed=seed)))) == 30
+
+
+def test_a_part_without_a_share_is_not_advised_to_have_none():
+    with pytest.raises(UserError, match=r"no frame for train out of 3: give train a share above 0"):
+        split_frames(film(3), SeededSplit(fractions=(0.0, 0.5, 0.5), block=1, guard=0))
+    with pytest.raises(UserError, match=r"no frame for (val|test) out of 24: take more clips or photographs, say how many by"):
+        split_frames(few(6), ChronologicalSplit(fractions=(0.8, 0.1, 0.1)))
 
 
 @given(count=st.integers(1, 200), shares=st.tuples(*[st.floats(0, 1)] * 3).filter(lambda shares: sum(shares) > 0.1))

@@ -1,5 +1,6 @@
 # Configuration and the helpers that rules use. Nothing here runs a stage.
 import shutil
+import sys
 
 from kinemacolor import dag, dvc_yaml, params
 from kinemacolor.errors import UserError
@@ -12,11 +13,16 @@ try:
     dvc_yaml.refuse_stale(DOCUMENT, PARAMS, PARAMS_FILE)
     CODE = {stage: [str(path) for path in paths] for stage, paths in dag.closures_of(PARAMS).items()}
     ASKED = dag.asked_for(PARAMS)
+    # Snakemake's settings do not say yet, while this is read, that it was started to remove a lock.
+    dag.write_slices(
+        params.slices(PARAMS, preset=PRESET),
+        alone=PRESET is None,
+        locks=dag.LOCKS,
+        unlocking=any(word.startswith("--unl") for word in sys.argv),
+    )
 except (params.ParamsError, UserError) as error:
     # One sentence instead of a traceback; WorkflowError is what Snakemake prints plainly.
     raise WorkflowError(str(error)) from None
-
-dag.write_slices(params.slices(PARAMS), alone=PRESET is None)
 
 EXPERIMENTS = PARAMS.experiments
 SOURCES = sorted({source for dataset in EXPERIMENTS for source in PARAMS.datasets[dataset].sources})
@@ -24,8 +30,9 @@ PAIRS = [source for source in SOURCES if PARAMS.sources[source].kind == "film_pa
 MODELS = sorted({model for _, model in ASKED})
 WEIGHTS = sorted({PARAMS.models[model].pretrained for model in MODELS} - {None})
 RECORD = ".snakemake/kinemacolor-recorded"
-# A preset's page lies beside the default one, which git knows.
-PAGE = f"reports/presets/{PRESET}" if PRESET else "reports"
+# Figures and page of a preset lie apart from the default ones: git knows these, and may not know a film's pictures.
+REPORTS = f"reports/presets/{PRESET}" if PRESET else "reports"
+REPORT_SLICE = f".params/report-{PRESET}.json" if PRESET else ".params/report.json"
 
 # One GPU job at a time unless `--resources gpu=N` says otherwise; without a GPU trainings share the cores.
 workflow.global_resources.setdefault("gpu", 1)
@@ -65,6 +72,11 @@ def threads_of(wildcards):
     """CPU threads of a training, over all its processes if these take the place of GPUs."""
     model = PARAMS.models[wildcards.model]
     return model.threads * (1 if GPU else model.devices)
+
+
+def gpus_of(wildcards):
+    """GPUs of a training."""
+    return GPU * PARAMS.models[wildcards.model].devices
 
 
 def asked_of(wildcards):

@@ -4,7 +4,7 @@
 rule weights:
     input:
         params=".params/weights-{weights}.json",
-        code=CODE["weights"],
+        code=lambda wildcards: CODE[f"weights-{wildcards.weights}"],
     output:
         directory("data/weights/{weights}"),
     shell:

@@ -6,7 +6,7 @@ rule frames:
         media="data/raw/{source}",
         sync=lambda wildcards: synced(wildcards.source),
         params=".params/frames-{dataset}.json",
-        code=CODE["frames"],
+        code=lambda wildcards: CODE[f"frames-{wildcards.source}"],
     output:
         directory("data/frames/{dataset}/{source}"),
     params:

@@ -12,7 +12,7 @@ rule train:
         directory("data/models/{dataset}/{model}"),
     threads: threads_of
     resources:
-        gpu=GPU,
+        gpu=gpus_of,
     params:
         asked=lambda wildcards: " ".join(f"--{option} {path}" for option, path in asked_of(wildcards).items()),
     shell:
@@ -43,7 +43,7 @@ rule evaluate:
         code=code_of("evaluate"),
     output:
         report(
-            directory("reports/{dataset}/{model}"),
+            directory(f"{REPORTS}/{{dataset}}/{{model}}"),
             patterns=["{name}.png"],
             caption="../report/sheet.rst",
             category="{dataset}",
@@ -62,4 +62,4 @@ rule models:
 
 rule figures:
     input:
-        experiments("reports/{dataset}/{model}"),
+        experiments(f"{REPORTS}/{{dataset}}/{{model}}"),

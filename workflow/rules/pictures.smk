@@ -46,16 +46,18 @@ rule report:
         frames=dataset_sources("data/frames/{dataset}/{source}"),
         filter=datasets("data/filter/{dataset}.parquet"),
         models=experiments("data/models/{dataset}/{model}"),
-        figures=experiments("reports/{dataset}/{model}"),
+        figures=experiments(f"{REPORTS}/{{dataset}}/{{model}}"),
         renders=experiments("data/render/{dataset}/{model}.mp4"),
         comparisons=datasets("data/compare/{dataset}.mp4"),
-        params=".params/report.json",
+        params=REPORT_SLICE,
         code=CODE["report"],
     output:
-        page=report(f"{PAGE}/index.html", caption="../report/page.rst", category="Page"),
-        pictures=directory(f"{PAGE}/pictures"),
+        page=report(f"{REPORTS}/index.html", caption="../report/page.rst", category="Page"),
+        pictures=directory(f"{REPORTS}/pictures"),
+    params:
+        reports=REPORTS,
     shell:
-        "kinemacolor report --params {input.params} --out {output.page}"
+        "kinemacolor report --params {input.params} --reports {params.reports} --out {output.page}"
 
 
 rule videos:

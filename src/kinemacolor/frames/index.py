@@ -8,7 +8,7 @@ the shards are and their sha256. Indexing the zero-copy view is sixty times fast
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from kinemacolor.errors import UserError
-from kinemacolor.files import sha256_of
+from kinemacolor.files import checked_name, sha256_of
 
 METADATA_KEY = b"kinemacolor"
 PICTURES = ("colour", "grey")
@@ -91,9 +91,11 @@ class FrameStore:
     """The frames of one source of a dataset, memory-mapped.
 
     Attributes:
+        source: its name, which may become part of a path.
         table: the index: source, frame, time, shard, row, height, width; for pairs also grey_frame, grey_time.
         facts: what the index says of itself: size, every, pixel format, shards.
         is_pair: rows carry a grey picture too.
+        folder: where it lies.
         clips: of a collection, the clip or photograph that each row is of, (N,) str; None for other sources.
     """
 
@@ -101,14 +103,16 @@ class FrameStore:
         """Open a folder that `frames` wrote.
 
         Raises:
-            UserError: the index or a shard is missing, or a shard's sha256 is not the one in the index.
+            UserError: the index or a shard is missing, a shard's sha256 is not the one in the index, or the rows are not
+                of one source whose name may become part of a path.
         """
-        folder = Path(folder)
+        self.folder = folder = Path(folder)
         if not (folder / "index.parquet").is_file():
             raise UserError(f"{folder}/index.parquet is missing: run the frames stage.")
         arrow = pq.read_table(folder / "index.parquet")
         self.facts: dict[str, Any] = json.loads(arrow.schema.metadata[METADATA_KEY])
         self.table = arrow.to_pandas()
+        self.source = _source_of(self.table, folder)
         self.clips: np.ndarray | None = self.table["clip"].to_numpy() if "clip" in self.table else None
         self._views: list[dict[str, np.ndarray]] = []
         for shard in self.facts["shards"]:
@@ -128,6 +132,11 @@ class FrameStore:
     def __len__(self) -> int:
         return len(self.table)
 
+    @property
+    def sha256(self) -> str:
+        """sha256 of the index, which holds that of every shard: it says which frames these are."""
+        return sha256_of(self.folder / "index.parquet")
+
     def colour(self, rows: Iterable[int]) -> np.ndarray:
         """True colours of the given index rows: uint8 RGB (B,3,H,W), a copy."""
         return self._gather("colour", rows)
@@ -144,3 +153,59 @@ class FrameStore:
             chosen = np.flatnonzero(shards == shard)
             out[chosen] = self._views[shard][name][self._row[rows[chosen]]]
         return out
+
+
+def _source_of(table: pd.DataFrame, folder: Path) -> str:
+    names = table["source"].unique()
+    if len(names) != 1:
+        held = "no frame" if not len(names) else f"frames of {len(names)} sources"
+        raise UserError(f"{folder}/index.parquet holds {held}, and not those of one: run the frames stage again.")
+    return checked_name(str(names[0]), f"source in {folder}/index.parquet")
+
+
+def open_stores(folders: Iterable[Path]) -> dict[str, FrameStore]:
+    """The stores of some folders that `frames` wrote, by their sources' names, in the order given.
+
+    Raises:
+        UserError: as FrameStore; or two folders are of one source.
+    """
+    stores: dict[str, FrameStore] = {}
+    for folder in folders:
+        store = FrameStore(folder)
+        if store.source in stores:
+            raise UserError(f"{folder} holds frames of {store.source!r}, as another folder does: name each source once.")
+        stores[store.source] = store
+    return stores
+
+
+def located(table: pd.DataFrame, stores: Sequence[FrameStore]) -> pd.DataFrame:
+    """Rows of a filter table with where each frame lies.
+
+    Args:
+        table: source, frame, and whatever else.
+        stores: one a source.
+
+    Returns:
+        The rows in their order, with time, height, width and clip of the index, `store`, which of `stores`, and `at`, the
+        place in its index; `clip` is empty for sources without clips.
+
+    Raises:
+        UserError: a frame that no index has, or that is named twice.
+    """
+    if (twice := table.duplicated(["source", "frame"])).any():
+        again = table[twice].iloc[0]
+        raise UserError(
+            f"Frame {again['frame']} of {again['source']} is twice in the filter table: run frames, split and filter again."
+        )
+    indexes = [store.table.assign(store=number, at=np.arange(len(store))) for number, store in enumerate(stores)]
+    index = pd.concat(indexes, ignore_index=True)
+    index["clip"] = index["clip"].fillna("") if "clip" in index else ""
+    columns = ["source", "frame", "time", "height", "width", "clip", "store", "at"]
+    rows = table.merge(index[columns], on=["source", "frame"], how="left")
+    if (lost := rows["at"].isna()).any():
+        first = rows[lost].iloc[0]
+        raise UserError(
+            f"Frame {first['frame']} of {first['source']} is in the filter table but in no frame index: "
+            "run frames, split and filter again."
+        )
+    return rows.astype({"store": np.int64, "at": np.int64})

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from kinemacolor.errors import UserError
 from kinemacolor.frames import runs
-from kinemacolor.frames.index import FrameStore
+from kinemacolor.frames.index import FrameStore, located
 
 _RESIDENT_SHARE = 0.3
 """Share of a GPU's free memory that a dataset may take to live there whole."""
@@ -32,9 +32,11 @@ class Material:
 
     Attributes:
         size: height and width of the frames in pixels.
+        fit: how they came to that shape: crop, stretch or pad.
 
     Raises:
-        UserError: stores of different sizes or kinds, or colours or embeddings that are not of these frames.
+        UserError: stores of different sizes or kinds, rows of frames that no store has, or colours or embeddings that are
+            not of these frames.
     """
 
     def __init__(
@@ -57,12 +59,9 @@ class Material:
             self._pictures["grey"] = self._pictures["colour"]
         if coloured is not None:
             self._pictures["coloured"] = [_same_frames(name, store, coloured.get(name)) for name, store in stores.items()]
-        self._table = table.reset_index(drop=True)
-        self._store = table["source"].map({name: number for number, name in enumerate(stores)}).to_numpy(np.int64)
-        indexes = [store.table for store in stores.values()]
-        rows = [pd.Series(np.arange(len(index)), index=index["frame"]) for index in indexes]
-        self._row = np.array([rows[store][frame] for store, frame in zip(self._store, table["frame"], strict=True)], np.int64)
-        self._clips = [index["clip"].to_numpy() if "clip" in index else np.full(len(index), "") for index in indexes]
+        self.fit = str(next(iter(stores.values())).facts.get("fit", "crop"))
+        self._table = located(table.reset_index(drop=True), list(stores.values()))
+        self._store, self._row = self._table["store"].to_numpy(), self._table["at"].to_numpy()
         self._embeddings = None if embeddings is None else self._of_rows(stores, embeddings)
         self._resident: dict[str, Tensor] = {}
         if device.type == "cuda" and self._bytes() < _RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]:
@@ -85,10 +84,8 @@ class Material:
     @functools.cached_property
     def starts(self) -> np.ndarray:
         """Of each frame, by its place: whether a run begins there (frames/runs.py)."""
-        rows = self._table.iloc[self.order].assign(store=self._store[self.order], at=self._row[self.order])
-        rows["clip"] = [self._clips[store][row] for store, row in zip(rows["store"], rows["at"], strict=True)]
         found = np.empty(len(self), bool)
-        found[self.order] = runs.begins(rows)
+        found[self.order] = runs.begins(self._table.iloc[self.order])
         return found
 
     @functools.cached_property
@@ -142,6 +139,9 @@ class Material:
 def _same_frames(name: str, store: FrameStore, coloured: FrameStore | None) -> FrameStore:
     if coloured is None or not np.array_equal(store.table["frame"], coloured.table["frame"]):
         raise UserError(f"The coloured frames of {name} are missing or not of these frames: run the precolour stage again.")
+    if coloured.facts["size"] != store.facts["size"]:
+        have, want = ("x".join(map(str, one.facts["size"])) for one in (coloured, store))
+        raise UserError(f"The coloured frames of {name} are {have} pixels and the frames {want}: run the precolour stage again.")
     return coloured
 
 

@@ -46,8 +46,9 @@ def split_frames(table: pd.DataFrame, params: ChronologicalSplit | SeededSplit) 
     part = table["source"].map(assigned).to_numpy(np.float64, copy=True)
     free = table[np.isnan(part)].reset_index(drop=True)
     if len(free):
-        way = _chronological if isinstance(params, ChronologicalSplit) else _seeded
-        part[np.isnan(part)] = way(free, params)
+        filled = frozenset(part[~np.isnan(part)].astype(int))
+        seeded = isinstance(params, SeededSplit)
+        part[np.isnan(part)] = _seeded(free, params, filled) if seeded else _chronological(free, params)
     part = part.astype(np.int8)
     keep = part != _DROPPED
     out = table.loc[keep, ["source", "frame"]].assign(split=np.array(PARTS, dtype=object)[part[keep]])
@@ -57,10 +58,34 @@ def split_frames(table: pd.DataFrame, params: ChronologicalSplit | SeededSplit) 
     for name, share in zip(PARTS, shares, strict=True):
         if (share > 0 or name == "train" or name in given) and not (out["split"] == name).any():
             raise UserError(
-                f"The split leaves no frame for {name} out of {len(table)}: take more frames (`frames.every`), "
-                f"smaller blocks or guards (`split.block`, `split.guard`), or give {name} a share of 0."
+                f"The split leaves no frame for {name} out of {len(table)}: {_remedy(name, share, shares, free, params)}."
             )
     return out.reset_index(drop=True)
+
+
+def _remedy(
+    name: str, share: float, shares: tuple[float, ...], free: pd.DataFrame, params: ChronologicalSplit | SeededSplit
+) -> str:
+    """What would help a part that got no frame."""
+    if share <= 0:
+        return f"give {name} a share above 0 (`split.fractions`), or a source that has frames (`split.sources`)"
+    seeded = isinstance(params, SeededSplit)
+    remedies = []
+    if seeded and params.unit == "clip":
+        there = _units(free, params)[0].max() + 1
+        wanted = sum(share > 0 and part not in params.sources.values() for part, share in zip(PARTS, shares, strict=True))
+        remedies.append(f"{wanted} parts need as many clips or sources and there are {there}, so take more")
+    elif (free["clip"] != "").all():
+        remedies.append("take more clips or photographs")
+    else:
+        remedies.append("take more frames (`frames.every`)")
+    if seeded and params.unit == "block":
+        remedies.append("smaller blocks or guards (`split.block`, `split.guard`)")
+    elif not seeded and (free["clip"] == "").any():
+        remedies.append("a smaller guard (`split.guard`)")
+    if (free["clip"] != "").any():
+        remedies.append("say how many by `split.counts`")
+    return ", ".join([*remedies, f"or give {name if name != 'train' else 'another part'} a share of 0"])
 
 
 def _chronological(table: pd.DataFrame, params: ChronologicalSplit) -> np.ndarray:
@@ -99,8 +124,14 @@ def _cut(rows: pd.DataFrame, cuts: np.ndarray, guard: float) -> np.ndarray:
     return part
 
 
-def _seeded(table: pd.DataFrame, params: SeededSplit) -> np.ndarray:
-    row, units = pd.factorize(pd.MultiIndex.from_arrays([table["source"], _unit(table, params)]))
+def _units(table: pd.DataFrame, params: SeededSplit) -> tuple[np.ndarray, pd.MultiIndex]:
+    """The number of each row's unit, and source and name of each unit."""
+    return pd.factorize(pd.MultiIndex.from_arrays([table["source"], _unit(table, params)]))
+
+
+def _seeded(table: pd.DataFrame, params: SeededSplit, filled: frozenset[int]) -> np.ndarray:
+    """Part of each row; `filled` are parts that have frames of other sources already."""
+    row, units = _units(table, params)
     draws = np.array([_draw(params.seed, source, unit) for source, unit in units])
     if params.counts is not None:
         if len(units) < sum(params.counts):
@@ -112,6 +143,7 @@ def _seeded(table: pd.DataFrame, params: SeededSplit) -> np.ndarray:
         part = np.searchsorted(np.cumsum(params.counts), np.argsort(np.argsort(draws)), side="right")
     else:
         part = _by_fractions(draws, units.get_level_values(0), params, frozenset(table.loc[table["clip"] != "", "source"]))
+        part = _none_empty(part, draws, params.fractions, filled)
     part = part.astype(np.int8)[row]
     if params.unit == "block":
         several = table.groupby(["order", "clip"])["frame"].transform("size") > 1  # a photograph has no neighbour
@@ -147,6 +179,23 @@ def _by_fractions(draws: np.ndarray, sources: pd.Index, params: SeededSplit, col
         rank = np.argsort(np.argsort(draws[here]))
         allotted = _allotted(len(here), np.diff(edges, prepend=0, append=1))
         part[here] = np.searchsorted(np.cumsum(allotted)[:2], rank, side="right")
+    return part
+
+
+def _none_empty(part: np.ndarray, draws: np.ndarray, shares: tuple[float, ...], filled: frozenset[int]) -> np.ndarray:
+    """The parts, each of which has a unit if it has a share and there are enough units.
+
+    An empty part gets the unit whose draw lies nearest to its interval, from a part that has more than one. A split that
+    leaves no part empty stays as it is.
+    """
+    part = part.copy()
+    wanting = [number for number, share in enumerate(shares) if share > 0 and number not in filled]
+    ends = np.cumsum(shares)
+    for number in wanting if len(part) >= len(wanting) else ():
+        held = np.bincount(part, minlength=len(PARTS))
+        if held[number] == 0 and held.max() > 1:
+            distance = np.maximum(ends[number] - shares[number] - draws, draws - ends[number])
+            part[np.argmin(np.where(held[part] > 1, distance, np.inf))] = number
     return part
 
 

@@ -23,7 +23,12 @@ from kinemacolor.errors import UserError
 from kinemacolor.files import atomic_file
 
 _BLOCK = 1 << 20
+_COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError)
+
+
+class _CutOff(tarfile.ReadError):
+    """A tar without the empty block that ends one."""
 
 
 class DamagedArchive(UserError):
@@ -66,14 +71,49 @@ def _copy_member(archive: IO[bytes], member: str, target: IO[bytes], place: str,
         # gzip's BadGzipFile and bz2's errors are OSErrors that no system call gave; a full disk is another matter.
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise UserError(f"{place} is no tar or zip, or a damaged one: run again to fetch it anew, or correct {key}.") from error
+        raise UserError(_sentence(place, key, error)) from error
+
+
+def _sentence(place: object, key: str, error: Exception) -> str:
+    what = "is a tar that was cut off before its end" if isinstance(error, _CutOff) else "is no tar or zip, or a damaged one"
+    return f"{place} {what}: run again to fetch it anew, or correct {key}."
+
+
+def _is_tar(archive: IO[bytes]) -> bool:
+    """Whether an open file begins as a tar does, compressed or not.
+
+    Asked before whether it is a zip, which is told by its end: a tar may end with a small zip that is stored in it.
+    """
+    archive.seek(0)
+    head = archive.read(tarfile.BLOCKSIZE)
+    archive.seek(0)
+    if head.startswith(tuple(_COMPRESSED)):
+        return True
+    try:
+        tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")  # by its checksum, so also those from before `ustar`
+    except tarfile.TarError:
+        return False
+    return True
+
+
+def _all_of(tar: tarfile.TarFile) -> list[tarfile.TarInfo]:
+    """All members of a tar, which must end as one: tarfile takes the end of the file, or nonsense, for the end of the tar.
+
+    Raises:
+        _CutOff: it does not.
+    """
+    found = tar.getmembers()
+    tar.fileobj.seek(tar.offset)
+    if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise _CutOff("no empty block behind the last member")
+    return found
 
 
 @contextlib.contextmanager
 def _opened(archive: IO[bytes], member: str, place: str, key: str) -> Iterator[IO[bytes]]:
     """Open one member for reading. A KeyError says that there is none of that name."""
     refusal = UserError(f"{member} in {place} is no plain file: correct {key}.")
-    if zipfile.is_zipfile(archive):
+    if not _is_tar(archive) and zipfile.is_zipfile(archive):
         archive.seek(0)
         with zipfile.ZipFile(archive) as zipped:
             entry = zipped.getinfo(member)
@@ -85,6 +125,7 @@ def _opened(archive: IO[bytes], member: str, place: str, key: str) -> Iterator[I
         return
     archive.seek(0)
     with tarfile.open(fileobj=archive, mode="r:*") as tarred:
+        _all_of(tarred)
         entry = tarred.getmember(member)
         if not entry.isreg():
             raise refusal
@@ -108,7 +149,7 @@ def members(archive: Path, scratch: Path, *, key: str) -> Iterator[Members]:
     A compressed tar can only be read from its beginning, so it is unpacked, still as a tar, into a file without a name.
 
     Args:
-        archive: a zip, or a tar of any compression.
+        archive: a zip, or a tar, plain or compressed by gzip, bzip2 or xz.
         scratch: a folder on a disk with room for the unpacked tar.
         key: where the archive stands in params.yaml, for error messages.
 
@@ -117,25 +158,24 @@ def members(archive: Path, scratch: Path, *, key: str) -> Iterator[Members]:
     """
     with contextlib.ExitStack() as stack:
         try:
-            if zipfile.is_zipfile(archive):
-                opened = _of_zip(stack.enter_context(zipfile.ZipFile(archive)))
+            file: IO[bytes] = stack.enter_context(open(archive, "rb"))
+            if not _is_tar(file) and zipfile.is_zipfile(file):
+                opened = _of_zip(stack.enter_context(zipfile.ZipFile(file)))
             else:
-                opened = _of_tar(stack.enter_context(tarfile.open(fileobj=_plain_tar(archive, scratch, stack), mode="r:")))
+                opened = _of_tar(stack.enter_context(tarfile.open(fileobj=_plain_tar(file, scratch, stack), mode="r:")))
         except (*_DAMAGED, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
-            raise DamagedArchive(
-                f"{archive} is no tar or zip, or a damaged one: run again to fetch it anew, or correct {key}."
-            ) from error
+            raise DamagedArchive(_sentence(archive, key, error)) from error
         yield opened
 
 
-def _plain_tar(archive: Path, scratch: Path, stack: contextlib.ExitStack) -> IO[bytes]:
+def _plain_tar(file: IO[bytes], scratch: Path, stack: contextlib.ExitStack) -> IO[bytes]:
     """An uncompressed tar: the file itself, or its unpacked content."""
-    file: IO[bytes] = stack.enter_context(open(archive, "rb"))  # noqa: SIM115
+    file.seek(0)
     head = file.read(6)
     file.seek(0)
-    for mark, unpacked in ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ", lzma.open)):
+    for mark, unpacked in _COMPRESSED.items():
         if head.startswith(mark):
             plain: IO[bytes] = stack.enter_context(tempfile.TemporaryFile(dir=scratch))  # noqa: SIM115
             shutil.copyfileobj(unpacked(file), plain, _BLOCK)
@@ -159,7 +199,7 @@ def _of_zip(archive: zipfile.ZipFile) -> Members:
 
 
 def _of_tar(archive: tarfile.TarFile) -> Members:
-    plain = {entry.name: entry for entry in archive.getmembers() if entry.isreg() and not entry.issparse()}
+    plain = {entry.name: entry for entry in _all_of(archive) if entry.isreg() and not entry.issparse()}
 
     def read(name: str, limit: int) -> bytes:
         try:

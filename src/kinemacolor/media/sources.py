@@ -8,7 +8,8 @@ and each print holds "file", "origin", "sha256", "bytes" and the fields of `prob
 "truth": {"offset": grey frame number minus colour frame number of the same picture}.
 
 A collection has no prints, but an "origin". Clips stand in their order in "clips", each as a print with a "name"; what is
-said of photographs in "pictures": see `gallery`. "broken" names what was left out: {"name", "reason"}.
+said of photographs in "pictures": see `gallery`. "broken" names what was left out: {"name", "reason"}; "duplicates" those
+photographs that are the same file as another: {"name", "same_as"}.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from kinemacolor.errors import UserError
 from kinemacolor.files import read_json, sha256_of, write_json
-from kinemacolor.media.gallery import Gallery, PicturesRecord
 from kinemacolor.media.probe import Probe
+
+if TYPE_CHECKING:
+    # Imported where there are photographs: other sources do not depend on how those are read (dag.py).
+    from kinemacolor.media.gallery import Gallery, PicturesRecord
 
 PrintName = Literal["video", "colour", "grey"]
 
@@ -102,6 +106,8 @@ class SourceRecord:
     pictures: PicturesRecord | None = None
     broken: tuple[dict[str, str], ...] = ()
     """Name and reason of each clip or photograph that was left out."""
+    duplicates: tuple[dict[str, str], ...] = ()
+    """Name of each photograph that was left out as the same file as another, and that one's name (same_as)."""
 
     @property
     def truth_offset(self) -> int | None:
@@ -143,6 +149,8 @@ class SourceRecord:
             raise UserError(f"{self.folder} holds no photographs (it is a source of kind {self.kind}): name another source.")
         for name, sha256, size in self.pictures.files:
             self._check(self.folder / name, sha256, size)
+        from kinemacolor.media.gallery import Gallery
+
         return Gallery(self.folder)
 
     def _check(self, path: Path, sha256: str, size: int) -> None:
@@ -161,7 +169,7 @@ class SourceRecord:
         if self.kind == "clips":
             content |= {"clips": [record.to_json() for record in self.clips]}
         if self.pictures is not None:
-            content |= {"pictures": self.pictures.to_json()}
+            content |= {"pictures": self.pictures.to_json(), "duplicates": list(self.duplicates)}
         return about | content
 
     def write(self) -> None:
@@ -180,8 +188,15 @@ def read_source(folder: Path) -> SourceRecord:
     try:
         prints = {name: PrintRecord.from_json(folder, entry) for name, entry in value["prints"].items()}
         clips = tuple(ClipRecord.from_json(folder, entry) for entry in value.get("clips", ()))
-        pictures = PicturesRecord.from_json(value["pictures"]) if "pictures" in value else None
+        pictures = _pictures(value["pictures"]) if "pictures" in value else None
         about = (value[key] for key in ("kind", "licence", "credit", "fetched_at"))
-        return SourceRecord(folder, *about, prints, value.get("origin", {}), clips, pictures, tuple(value.get("broken", ())))
+        left_out = {name: tuple(value.get(name, ())) for name in ("broken", "duplicates")}
+        return SourceRecord(folder, *about, prints, value.get("origin", {}), clips, pictures, **left_out)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{folder / 'source.json'} is not what the download stage writes: run that stage again.") from error
+
+
+def _pictures(value: dict[str, Any]) -> PicturesRecord:
+    from kinemacolor.media.gallery import PicturesRecord
+
+    return PicturesRecord.from_json(value)

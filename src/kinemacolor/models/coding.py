@@ -89,6 +89,7 @@ class Coding:
         decode: L* (N,1,H,W) and the network's output -> Lab (N,3,H,W).
         values: the network's output -> values of the coding (N,C,H,W), differentiable.
         classes: the classes that it votes for, if it does.
+        span: lowest and highest of `values`, about; a discriminator is shown them brought to [-1, 1].
     """
 
     name: str
@@ -99,6 +100,7 @@ class Coding:
     decode: Callable[[Tensor, Output], Tensor]
     values: Callable[[Output], Tensor] = _itself
     classes: Classes | None = None
+    span: tuple[float, float] = (-1.0, 1.0)
 
 
 def ab_coding(

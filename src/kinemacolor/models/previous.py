@@ -118,7 +118,7 @@ class _Network(nn.Module):
         if x.shape[-2:] != (SIDE, SIDE):
             raise UserError(
                 f"The networks of project Previous take pictures of {SIDE}x{SIDE} and no other, not {x.shape[-2]}x{x.shape[-1]}: "
-                f"set frames.size (or crop) to {SIDE}."
+                f"set frames.size to {SIDE}."
             )
         x = self.up(self.down(x))
         # Values up to 255 have no fractions left in bfloat16.
@@ -210,6 +210,7 @@ RGB_255 = Coding(
     encode_input=_two_coloured_frames,
     encode_target=lambda lab: lab_to_rgb(lab) * 255,
     decode=lambda lightness, output: rgb_to_lab((output.float() / 255).clamp(0, 1)),
+    span=(0.0, 255.0),
 )
 """Project Previous: the frame before and this one, coloured by another; what leaves the range is clipped."""
 

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 
 class ParamsError(ValueError):
@@ -17,6 +25,31 @@ class Section(BaseModel):
     """A section of params.yaml: unknown keys are errors, values never change once read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Located(Section):
+    """A section whose file comes from exactly one of `url`, `path` and `package`."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Located:
+        if sum(origin is not None for origin in (self.url, self.path, self.package)) != 1:
+            raise ValueError("needs exactly one of url, path and package")
+        if self.package is None:
+            idle = [key for key in _OF_A_PACKAGE if key in self.model_fields_set and getattr(self, key) is not None]
+            if idle:
+                raise ValueError(
+                    f"{' and '.join(idle)} would be ignored beside {'url' if self.url is not None else 'path'}: "
+                    "only a package has them; to check the file itself, an archive too, write sha256"
+                )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_idle(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # What a stage's slice says must be what somebody may write: a default written out would be refused beside a url.
+        return {key: value for key, value in inner(self).items() if self.package is not None or key not in _OF_A_PACKAGE}
+
+
+_OF_A_PACKAGE = ("version", "archive", "archive_sha256", "member")
 
 
 def _sha256(value: str) -> str:

@@ -53,8 +53,10 @@ class Split(Section):
 
     @model_validator(mode="after")
     def _one_way(self) -> Split:
-        if (self.fractions is None) == (self.counts is None):
+        if self.fractions is None and self.counts is None:
             raise ValueError("needs either fractions or counts")
+        if self.fractions is not None and self.counts is not None:
+            raise ValueError("fractions and counts both stand here: remove one")
         if self.fractions is not None:
             _sum_to_one(self.fractions)
         if self.counts is not None and min(self.counts) < 1:
@@ -80,7 +82,8 @@ class SeededSplit(Split):
 
     Counts are of units over all sources, by the order of their hashes: exact, but a clip that is added may move another.
     By fractions every clip, source or photograph is drawn for itself: none ever moves, and the parts only come near their
-    shares. Blocks and frames of one film are cut at the shares exactly.
+    shares. Blocks and frames of one film are cut at the shares exactly. Among few, a part with a share may be left with none
+    although there are enough: it then gets the one whose draw lies nearest to its own range, which may go back when more come.
     """
 
     kind: Literal["seeded"] = "seeded"

@@ -48,6 +48,10 @@ class Gan(Section):
     """patch: one verdict a patch (pix2pix); film: one a picture, through three dense layers, as project Film tried it."""
     layers: int = Field(3, ge=1, le=5)
     """For patch: convolutions that halve, first one included; 3 see 70 pixels, 2 (project Recurrent) 34."""
+    first_norm: bool = False
+    """For patch: batch norm on the first convolution too, so on all hidden ones, as project Recurrent's text has it; pix2pix has none there."""
+    halve_last: bool = False
+    """For patch: the last convolution but one halves as well: with 2 `layers` it then sees 46 pixels."""
     conditional: bool = True
     """Show the discriminator the grey picture too. Without it (project Film) a gaudy picture of anything will do."""
     weight: float = Field(1.0, gt=0)
@@ -132,7 +136,7 @@ class Model(Section):
     """A name (constant, cosine, linear, step) or a section."""
     epochs: int = Field(30, ge=1)
     batch_size: int = Field(32, ge=1)
-    """Frames in a batch, over all devices."""
+    """Frames in a batch, over all devices; of windows as many as it holds whole, at least one: 30 with a window of 8 are 24."""
     window: int | None = Field(None, ge=1)
     """Consecutive frames that are trained on together, for networks with a memory (8 if not given) or a beta below 1."""
     crop: int | None = Field(None, ge=8)
@@ -150,7 +154,7 @@ class Model(Section):
     devices: int = Field(1, ge=1)
     """GPUs, or processes on the CPU; a batch is shared out among them."""
     strategy: Literal["auto", "ddp"] = "auto"
-    """How several devices work together, in Lightning's words."""
+    """How devices work together, in Lightning's words. auto: ddp for several, none for one; ddp: for one device too."""
     keep: Literal["best", "last"] = "best"
     """Which epoch's weights become the model: of the lowest validation loss, or of the last epoch."""
     images: list[int] = Field([])
@@ -158,3 +162,9 @@ class Model(Section):
     threads: int = Field(1, ge=1)
     """CPU threads of one training. Sums round differently with another number, so it is said here and not guessed."""
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _images_of_epochs_there_are(self) -> Model:
+        if wrong := [epoch for epoch in self.images if not 1 <= epoch <= self.epochs]:
+            raise ValueError(f"images names epoch {wrong[0]}, and epochs go from 1 to {self.epochs}: correct it")
+        return self

@@ -108,6 +108,8 @@ def _sentence(error: ValidationError) -> str:
         known = first["ctx"]["expected_tags"].replace("'", "")
         key, message = ".".join([*parts, "kind"]), f"is {first['ctx']['tag']!r}, but must be one of {known}: correct it"
     elif first["type"] not in ("value_error",):
+        if _is_an_option(first["loc"]):
+            message = "must be a number, a word, true or false"
         said = repr(first["input"])
         said = said if len(said) <= 60 else f"{said[:57]}..."
         message = f"{message[0].lower()}{message[1:]} (it says {said})"
@@ -119,10 +121,26 @@ def _is_ours(location: tuple[int | str, ...], place: int) -> bool:
 
     The kind of a source stands behind its name, or at the head of a section by itself; elsewhere the word is a key.
     """
+    if _is_a_name(location, place):
+        return False
     part = str(location[place])
     if part in ("clips", "images"):
         return place == 0 or (place == 2 and location[0] == "sources")
-    return bool(re.fullmatch(r"film_pair|video|game|chronological|seeded|Media|MadePrint|function.*|int|tuple\[.*|\[key\]", part))
+    return bool(
+        re.fullmatch(
+            r"film_pair|video|game|chronological|seeded|Media|MadePrint|function.*|bool|int|float|str|tuple\[.*|\[key\]", part
+        )
+    )
+
+
+def _is_a_name(location: tuple[int | str, ...], place: int) -> bool:
+    """Whether a part of a location is a name that a user chose, whatever word it is: what stands behind such a key."""
+    named = ("sources", "datasets", "weights", "models", "experiments", "options")
+    return place > 0 and location[place - 1] in named and not _is_a_name(location, place - 1)
+
+
+def _is_an_option(location: tuple[int | str, ...]) -> bool:
+    return len(location) > 2 and location[-3] == "options" and location[-1] in ("bool", "int", "float", "str")
 
 
 def schema() -> dict[str, Any]:

@@ -9,10 +9,13 @@ from kinemacolor.params.sources import FilmPairSource, SyncParams
 from kinemacolor.params.whole import Params
 
 
-def slices(params: Params) -> dict[str, dict[str, Any]]:
+def slices(params: Params, *, preset: str | None = None) -> dict[str, dict[str, Any]]:
     """The values of every stage that the experiments need: slice name such as `train-bunny-lab_unet` -> JSON values.
 
     A slice holds all that its stage may know. Two equal params files give equal slices whatever the order of keys.
+
+    Args:
+        preset: whose report this is, if not that of params.yaml: every preset has a page, and a slice for it, of its own.
     """
     values: dict[str, Section | dict[str, Any]] = {}
     for dataset_name, models in params.trained.items():
@@ -36,5 +39,7 @@ def slices(params: Params) -> dict[str, dict[str, Any]]:
             }
             if (weights := params.models[name].pretrained) is not None:
                 values[f"weights-{weights}"] = params.weights[weights]
-    values["report"] = {"experiments": {d: list(m) for d, m in params.experiments.items()}}
+    values["report" if preset is None else f"report-{preset}"] = {
+        "experiments": {d: list(m) for d, m in params.experiments.items()}
+    }
     return {name: value.model_dump(mode="json") if isinstance(value, Section) else value for name, value in values.items()}

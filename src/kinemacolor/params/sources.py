@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from kinemacolor.params.base import Fraction, Member, Section, Sha256, WebAddress
+from kinemacolor.params.base import Fraction, Located, Member, Section, Sha256, WebAddress
 
 DEFAULT_FORMAT = "bv*[height<=720]+ba/b"
 """What yt-dlp is asked for: the best up to 720 lines."""
 
 
-class Origin(Section):
+class Origin(Located):
     """Where one file comes from: exactly one of `url`, `path` and `package`."""
 
     url: WebAddress | None = None
@@ -33,9 +33,7 @@ class Origin(Section):
     """sha256 of the file itself. Without it the first download's is recorded and checked from then on."""
 
     @model_validator(mode="after")
-    def _exactly_one_origin(self) -> Origin:
-        if sum(origin is not None for origin in (self.url, self.path, self.package)) != 1:
-            raise ValueError("needs exactly one of url, path and package")
+    def _whole_package(self) -> Origin:
         if self.package is not None and not (self.version and self.member and self.sha256):
             raise ValueError("a package needs version, member and sha256")
         return self
@@ -162,22 +160,30 @@ class Collection(Source):
     seed: int = 0
     """Seed of the draw."""
     max_broken: Fraction = 0.05
-    """Files that cannot be read are left out and named in source.json; more than this share of them is an error."""
+    """Files that cannot be decoded, and addresses whose site says that the clip is gone or withheld, are left out and named in
+    source.json; more than this share of them is an error. A lost network is an error at once."""
+
+
+def _written_out(value: Any) -> Any:
+    """A clip of a list that is given by its address or path alone."""
+    return {"url" if "://" in value else "path": value} if isinstance(value, str) else value
 
 
 class ClipsSource(Collection):
     """Many short videos: exactly one of `path`, `list` and `url`.
 
     The clips of a folder stand in the order of their names, those of a list or playlist in its own order. Each has a name of
-    its own, made from its place in the folder or from its address, by which splits know it.
+    its own, made from its place in the folder or from its address, by which splits know it. Files added to a folder later
+    are not noticed; `snakemake --forcerun data/raw/<source>` takes them in.
     """
 
     kind: Literal["clips"]
     path: str | None = None
     """A folder of videos, searched with all its subfolders; or a text file (.txt) with the path or address of a clip in every
     line. Paths in it begin where the file lies; empty lines and lines that begin with # are passed over."""
-    list: tuple[Media, ...] | None = None
-    """The clips one by one, each with the keys of a video: url, path or package, and sha256 and so on."""
+    list: tuple[Annotated[Media, BeforeValidator(_written_out, json_schema_input_type=Media | str)], ...] | None = None
+    """The clips one by one, each an address, a path, or a section with the keys of a video: url, path or package, sha256 and
+    so on."""
     url: WebAddress | None = None
     """Address of a playlist, channel or feed that yt-dlp knows."""
     format: str = DEFAULT_FORMAT
@@ -197,10 +203,12 @@ class ClipsSource(Collection):
 
 
 class ImagesSource(Collection, Origin):
-    """Many photographs: a folder or an archive (zip, or tar of any compression) by `path`, an archive by `url` or `package`.
+    """Many photographs: a folder or an archive (zip, or tar: plain, gz, bz2 or xz) by `path`, an archive by `url` or `package`.
 
     A folder is searched with all its subfolders. Turned photographs are set upright, CMYK and 16 bits a channel are brought
-    to 8-bit RGB, transparent ones lie on white; colour profiles are not applied.
+    to 8-bit RGB, transparent ones lie on white; colour profiles are not applied. Of files that are equal to the byte only the
+    first by name is taken, lest one photograph be trained on and judged by. Files added to a folder later are not noticed;
+    `snakemake --forcerun data/raw/<source>` takes them in.
     """
 
     kind: Literal["images"]

@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from kinemacolor.params.base import Member, Section, Sha256, WebAddress
+from kinemacolor.params.base import Located, Member, Sha256, WebAddress
 
 
-class Weights(Section):
+class Weights(Located):
     """Where one set of encoder weights comes from: exactly one of `url`, `path` and `package`."""
 
     architecture: Literal[
@@ -45,9 +45,7 @@ class Weights(Section):
     """Licence of the weights."""
 
     @model_validator(mode="after")
-    def _exactly_one_origin(self) -> Weights:
-        if sum(origin is not None for origin in (self.url, self.path, self.package)) != 1:
-            raise ValueError("needs exactly one of url, path and package")
+    def _whole_package(self) -> Weights:
         if self.package is not None and not (self.version and self.member):
             raise ValueError("a package needs version and member")
         return self

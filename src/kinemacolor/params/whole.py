@@ -12,6 +12,9 @@ from kinemacolor.params.models import Model
 from kinemacolor.params.sources import AnySource, FilmPairSource
 from kinemacolor.params.weights import Weights
 
+_TAKEN = ("pictures", "presets")
+"""Folders of reports/ that are no dataset's."""
+
 
 class Params(Section):
     """The whole of params.yaml."""
@@ -25,6 +28,8 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Params:
+        if taken := next((name for name in self.datasets if name in _TAKEN), None):
+            raise ValueError(f"datasets.{taken}: reports/{taken} is the report page's own folder: choose another name")
         for dataset, settings in self.datasets.items():
             for source in settings.sources:
                 _known(source, self.sources, f"datasets.{dataset}.sources", "sources")
@@ -60,6 +65,8 @@ class Params(Section):
             _known(dataset, self.datasets, "experiments", "datasets")
             for model in models:
                 _known(model, self.models, f"experiments.{dataset}", "models")
+            if not models:
+                raise ValueError(f"experiments.{dataset} names no model: name one or remove the line")
             if len(set(models)) != len(models):
                 raise ValueError(f"experiments.{dataset} names a model twice: remove one")
         return self

@@ -3,6 +3,8 @@
 Everything is fetched, played or made in the cache folder and looked at there; the source's folder then appears in one
 rename, whole. A kill at any moment leaves the cache, from which the next run goes on. What was downloaded once is what is
 downloaded ever after: the first sha256 of every origin is kept in the cache too, and another one is refused.
+
+What only one kind of source needs is imported by it alone, so that editing it fetches no other kind again (dag.py).
 """
 
 from __future__ import annotations
@@ -16,14 +18,7 @@ from typing import Any, TypeVar
 
 from kinemacolor.errors import UserError
 from kinemacolor.files import atomic_folder, canonical_json, is_full_disk, refuse_foreign, sha256_of
-from kinemacolor.media.archive import DamagedArchive
-from kinemacolor.media.clips import wanted_clips
-from kinemacolor.media.fetch import fetch
 from kinemacolor.media.ledger import Differs, Ledger, PictureLedger
-from kinemacolor.media.listing import readable, refuse_too_many_broken
-from kinemacolor.media.packing import pack
-from kinemacolor.media.play import play
-from kinemacolor.media.prints import make_print
 from kinemacolor.media.probe import probe, truncated
 from kinemacolor.media.progress import shown
 from kinemacolor.media.sources import ClipRecord, PrintName, PrintRecord, SourceRecord
@@ -43,6 +38,10 @@ _log = logging.getLogger(__name__)
 _MARKER = "source.json"
 _Record = TypeVar("_Record", bound=PrintRecord)
 _Prints = VideoSource | GameSource | FilmPairSource
+
+
+class _Undecodable(UserError):
+    """A file that was fetched and is no whole video."""
 
 
 def download(source: _Prints | ClipsSource | ImagesSource, *, out: Path, cache: Path, name: str | None) -> None:
@@ -97,7 +96,15 @@ def _download_prints(source: _Prints, out: Path, cache: Path, ledger: Ledger, ke
 
 
 def _download_clips(source: ClipsSource, out: Path, cache: Path, ledger: Ledger, key: str | None) -> SourceRecord:
-    """Fetch clip by clip; one that cannot be had or read is named and left out, if there are few of them."""
+    """Fetch clip by clip; one that is gone or cannot be decoded is named and left out, if there are few of them.
+
+    Whatever else fails (a network, a server, a file that is missing) is no fault of a clip and ends the stage, lest a bad
+    night make the dataset smaller; what was fetched waits in the cache.
+    """
+    from kinemacolor.media.clips import wanted_clips
+    from kinemacolor.media.fetch import Gone
+    from kinemacolor.media.listing import readable, refuse_too_many_broken
+
     wanted = wanted_clips(source, key=key)
     fetched: list[ClipRecord] = []
     broken: list[dict[str, str]] = []
@@ -105,9 +112,7 @@ def _download_clips(source: ClipsSource, out: Path, cache: Path, ledger: Ledger,
         for done, clip in enumerate(wanted, start=1):
             try:
                 record = _fetched(clip.media, cache / clip.name, ledger, f"clips/{clip.name}", clip.key)
-            except Differs:
-                raise
-            except UserError as error:
+            except (Gone, _Undecodable) as error:
                 if is_full_disk(error):
                     raise
                 broken.append({"name": _described(clip.media, None), "reason": readable(str(error))})
@@ -130,6 +135,9 @@ def _download_clips(source: ClipsSource, out: Path, cache: Path, ledger: Ledger,
 
 def _download_pictures(source: ImagesSource, out: Path, cache: Path, ledger: Ledger, key: str | None) -> SourceRecord:
     """Pack the pictures of a folder where they lie, or those of an archive, which is fetched first if need be."""
+    from kinemacolor.media.archive import DamagedArchive
+    from kinemacolor.media.packing import pack
+
     origin = _origin(source)
     place, sums = Path(source.path or "").expanduser(), None
     if source.path is None or place.is_file():
@@ -151,9 +159,14 @@ def _download_pictures(source: ImagesSource, out: Path, cache: Path, ledger: Led
             raise
         for left_out in packed.broken:
             _log.warning("%s is left out: %s", left_out["name"], left_out["reason"])
+        for left_out in packed.duplicates:
+            _log.warning("%s is left out: it is the same file as %s", left_out["name"], left_out["same_as"])
+        if packed.duplicates:
+            _log.warning("%s: photographs under a second name, left out: %d", key or place, len(packed.duplicates))
         seen = seen or ledger.first_seen("pictures", whole, packed.digest)
         about = (source.kind, source.licence, source.credit, seen)
-        written = SourceRecord(folder, *about, {}, whole, pictures=packed.record, broken=tuple(packed.broken))
+        missing = {"broken": tuple(packed.broken), "duplicates": tuple(packed.duplicates)}
+        written = SourceRecord(folder, *about, {}, whole, pictures=packed.record, **missing)
         written.write()
     if sums:
         sums.save()
@@ -164,6 +177,8 @@ def _archive(source: ImagesSource, place: Path, cache: Path, ledger: Ledger, key
     """The archive of the pictures, fetched if it is not a local file, and when these bytes were first seen."""
     origin = _origin(source)
     if source.path is None:
+        from kinemacolor.media.fetch import fetch
+
         place = fetch(source, cache / _short(origin), key=key)
         sha256 = source.sha256 or sha256_of(place)
     else:
@@ -189,6 +204,8 @@ def _placed(record: _Record, folder: Path, name: str) -> _Record:
 
 def _fetched(media: Media, cache: Path, ledger: Ledger, name: str, key: str | None) -> PrintRecord:
     """Fetch one print into the cache and make sure that it is a whole video, and the one of the first time."""
+    from kinemacolor.media.fetch import fetch
+
     origin = _origin(media)
     # Half a download of one origin is no beginning of another's.
     place = cache / _short(origin)
@@ -205,12 +222,15 @@ def _fetched(media: Media, cache: Path, ledger: Ledger, name: str, key: str | No
     except UserError as error:
         # Left where it is, it would pass for a finished download.
         file.unlink()
-        raise type(error)(str(error).replace(str(file), _described(media, key))) from error
+        kind = Differs if isinstance(error, Differs) else _Undecodable
+        raise kind(str(error).replace(str(file), _described(media, key))) from error
     return record
 
 
 def _made(colour: Path, recipe: Recipe, cache: Path, key: str) -> PrintRecord:
     """Make the grey print from the colour print."""
+    from kinemacolor.media.prints import make_print
+
     target = cache / "made.mp4"
     with shown(f"make {key}") as progress:
         told = make_print(colour, recipe, target, progress=progress)
@@ -219,6 +239,8 @@ def _made(colour: Path, recipe: Recipe, cache: Path, key: str) -> PrintRecord:
 
 def _played(source: GameSource, cache: Path, key: str) -> PrintRecord:
     """Play the game."""
+    from kinemacolor.media.play import play
+
     target = cache / "played.mp4"
     with shown(f"play {key}") as progress:
         told = play(source, target, progress=progress)
@@ -246,7 +268,7 @@ def _origin(media: Origin | ClipsSource) -> dict[str, Any]:
     if media.url is not None:
         return {"url": media.url} | ({"format": media.format} if isinstance(media, Media | ClipsSource) else {})
     if media.path is not None:
-        return {"path": readable(media.path)}
+        return {"path": _shown(media.path)}
     if isinstance(media, ClipsSource):
         return {"list": len(media.list)}
     return media.model_dump(mode="json", include={"package", "version", "archive", "member"})
@@ -254,5 +276,12 @@ def _origin(media: Origin | ClipsSource) -> dict[str, Any]:
 
 def _described(media: Media, key: str | None) -> str:
     """The print in a user's words, where the path in the cache would say nothing."""
-    what = media.url or (media.path and readable(media.path)) or f"{media.member[-1]} in {media.package} {media.version}"
+    what = media.url or (media.path and _shown(media.path)) or f"{media.member[-1]} in {media.package} {media.version}"
     return f"{what} ({key})" if key else what
+
+
+def _shown(path: str) -> str:
+    """A path as text that can be stored and shown."""
+    from kinemacolor.media.listing import readable
+
+    return readable(path)

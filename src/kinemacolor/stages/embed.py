@@ -14,9 +14,8 @@ import torch
 
 from kinemacolor import pretrained
 from kinemacolor.colour import lightness_of_grey, rgb_to_lab
-from kinemacolor.errors import UserError
-from kinemacolor.files import atomic_folder, checked_name, refuse_foreign, write_json
-from kinemacolor.frames.index import FrameStore
+from kinemacolor.files import atomic_folder, refuse_foreign, write_json
+from kinemacolor.frames.index import FrameStore, open_stores
 from kinemacolor.media.progress import shown
 from kinemacolor.models.encoders import Encoder
 
@@ -36,7 +35,7 @@ def embed(frames: list[Path], *, weights: Path, out: Path) -> dict[str, Any]:
         out: folder to write: <source>.npy, float32 (rows of the source's index, dimension), and embeddings.json.
 
     Returns:
-        What embeddings.json holds: architecture, dimension, sha256 of the weights, and rows by source.
+        What embeddings.json holds: architecture, dimension, sha256 of the weights; rows, and sha256 of the index, by source.
 
     Raises:
         UserError: an input is missing or damaged, or two folders are of one source.
@@ -47,18 +46,13 @@ def embed(frames: list[Path], *, weights: Path, out: Path) -> dict[str, Any]:
     if device.type == "cpu":
         torch.set_num_threads(1)  # sums round differently with another number, and equal inputs are to give equal bytes
     encoder = published.encoder().to(device)
-    stores: dict[str, FrameStore] = {}
-    for folder in frames:
-        store = FrameStore(folder)
-        name = checked_name(str(store.table["source"].iloc[0]), "source")
-        if name in stores:
-            raise UserError(f"{folder} holds frames of {name!r}, as another folder does: name each source once.")
-        stores[name] = store
+    stores = open_stores(frames)
     facts = {
         "architecture": published.architecture,
         "dimension": encoder.dimension,
         "sha256": published.sha256,
         "rows": {name: len(store) for name, store in stores.items()},
+        "indexes": {name: store.sha256 for name, store in stores.items()},
     }
     with atomic_folder(out, marker=FACTS) as folder, shown("embed") as progress:
         total, before = sum(map(len, stores.values())), 0

@@ -27,7 +27,7 @@ from kinemacolor.colour import grey_rgb, lab_to_rgb, lightness_of_grey, rgb_to_l
 from kinemacolor.errors import UserError
 from kinemacolor.files import atomic_file, read_json, write_json
 from kinemacolor.frames import runs
-from kinemacolor.frames.index import FrameStore
+from kinemacolor.frames.index import FrameStore, located, open_stores
 from kinemacolor.metrics.files import evaluate_files
 from kinemacolor.metrics.pixel import SSIM_WINDOW, PixelMetrics
 from kinemacolor.params import EvaluateParams
@@ -91,7 +91,7 @@ def evaluate_model(model: Path, frames: list[Path], filter_table: Path, *, param
         raise UserError(f"{filter_table} is missing: run the filter stage.")
     colorizer = colorize.load(model)
     curves = read_json(Path(model) / "curves.json", "train the model")
-    stores = [FrameStore(folder) for folder in frames]
+    stores = list(open_stores(frames).values())
     found = evaluate_frames(colorizer, stores, pd.read_parquet(filter_table), samples=params.samples)
 
     # What a stopped evaluation leaves must not look whole: its figures go first and come back last.
@@ -180,23 +180,12 @@ def _rows_to_measure(stores: Sequence[FrameStore], table: pd.DataFrame) -> pd.Da
     kept = table.loc[table["keep"], [name for name in ("source", "frame", "split", "cut") if name in table]]
     if kept.empty:
         raise UserError("The filter leaves no frame of the dataset: lower datasets.<name>.filter, or take more frames.")
-    indexes = [store.table.assign(store=number, at=np.arange(len(store))) for number, store in enumerate(stores)]
-    index = pd.concat(indexes, ignore_index=True)
-    if "clip" in index:
-        index["clip"] = index["clip"].fillna("")  # of a source without clips
-    columns = ["source", "frame", "time", "height", "width", "store", "at", *(["clip"] if "clip" in index else [])]
-    rows = kept.merge(index[columns], on=["source", "frame"], how="left", validate="one_to_one")
-    if rows["at"].isna().any():
-        lost = rows[rows["at"].isna()].iloc[0]
-        raise UserError(
-            f"Frame {lost['frame']} of {lost['source']} is in the filter table but in no frame index: "
-            "run frames, split and filter again."
-        )
+    rows = located(kept, stores)
     if rows[["height", "width"]].min().min() < SSIM_WINDOW:
         raise UserError(
             f"SSIM needs frames of at least {SSIM_WINDOW}x{SSIM_WINDOW} pixels: set datasets.<name>.frames.size to that or more."
         )
-    return rows.astype({"store": int, "at": int})
+    return rows
 
 
 def _batches(part: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame]]:

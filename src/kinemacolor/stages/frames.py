@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -26,10 +27,12 @@ from kinemacolor.files import atomic_folder, read_json, refuse_foreign
 from kinemacolor.frames.index import ShardWriter
 from kinemacolor.frames.resize import AreaResize, Box
 from kinemacolor.media.decode import Picture, decode
-from kinemacolor.media.gallery import Gallery
-from kinemacolor.media.pictures import BrokenPicture, decode_picture, quietly
 from kinemacolor.media.sources import SourceRecord, read_source
 from kinemacolor.params import FramesParams
+
+if TYPE_CHECKING:
+    from kinemacolor.media.gallery import Gallery
+    from kinemacolor.media.pictures import BrokenPicture
 
 _log = logging.getLogger(__name__)
 _MARKER = "index.parquet"
@@ -112,6 +115,9 @@ def _of_clips(record: SourceRecord, source: str, params: FramesParams, out: Path
 
 
 def _of_pictures(record: SourceRecord, source: str, params: FramesParams, out: Path) -> pd.DataFrame:
+    # Only here, so that how photographs are read is no matter of films (dag.py).
+    from kinemacolor.media.pictures import BrokenPicture, decode_picture, quietly
+
     resizer = functools.lru_cache(64)(functools.partial(_resizer, params))
 
     def ready(data: bytes) -> np.ndarray | BrokenPicture:

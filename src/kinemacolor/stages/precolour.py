@@ -15,8 +15,8 @@ import torch
 from kinemacolor import colorize
 from kinemacolor.colour import lab_to_rgb, lightness_of_grey, rgb_to_lab, to_uint8
 from kinemacolor.errors import UserError
-from kinemacolor.files import atomic_folder, refuse_foreign, write_json
-from kinemacolor.frames.index import FrameStore, ShardWriter
+from kinemacolor.files import atomic_folder, refuse_foreign, sha256_of, write_json
+from kinemacolor.frames.index import FrameStore, ShardWriter, located, open_stores
 from kinemacolor.media.progress import shown
 
 _MARKER = "precolour.json"
@@ -33,25 +33,22 @@ def precolour(model: Path, frames: list[Path], *, filter_table: Path, out: Path)
         frames: folders that the frames stage wrote, one a source.
         filter_table: the dataset's filter Parquet: its frames are those that training will ask for.
         out: folder to make; it appears when it is complete. In it, one folder a source with `index.parquet`, its rows as
-            in the index of the frames, and shards with one picture `colour`, 8-bit RGB; and precolour.json.
+            in the index of the frames, and shards with one picture `colour`, 8-bit RGB; and precolour.json, which says by
+            which model (sha256 of its weights) and of which frames (sha256 of each index).
 
     Raises:
-        UserError: an input is missing or damaged, the indexes lack frames of the filter table, or the model gives values
-            that are no numbers.
+        UserError: an input is missing or damaged, two folders are of one source, the indexes lack frames of the filter
+            table, or the model gives values that are no numbers.
     """
     refuse_foreign(out, marker=_MARKER)
     if not Path(filter_table).is_file():
         raise UserError(f"{filter_table} is missing: run the filter stage.")
-    stores = [FrameStore(folder) for folder in frames]
-    wanted = pd.read_parquet(filter_table, columns=["source", "frame"])
-    there = pd.concat([store.table[["source", "frame"]] for store in stores])
-    if len(wanted.merge(there, on=["source", "frame"])) < len(wanted):
-        raise UserError(f"{filter_table} names frames that the indexes do not have: run frames, split and filter again.")
+    stores = open_stores(frames)
+    located(pd.read_parquet(filter_table, columns=["source", "frame"]), list(stores.values()))
     colorizer = colorize.load(model)
     with atomic_folder(out, marker=_MARKER) as folder, shown(f"{colorizer.name} colours") as progress:
-        done, total = 0, len(there)
-        for store in stores:
-            source = str(store.table["source"].iloc[0])
+        done, total = 0, sum(map(len, stores.values()))
+        for source, store in stores.items():
             (folder / source).mkdir()
             facts = {name: value for name, value in store.facts.items() if name in ("every", "size", "fit")}
             writer = ShardWriter(
@@ -68,7 +65,13 @@ def precolour(model: Path, frames: list[Path], *, filter_table: Path, out: Path)
                 done += len(rows)
                 progress(done, total)
             writer.close()
-        write_json(folder / _MARKER, {"model": colorizer.name, "params_hash": colorizer.meta.get("params_hash")})
+        said = {
+            "model": colorizer.name,
+            "params_hash": colorizer.meta.get("params_hash"),
+            "weights_sha256": sha256_of(Path(model) / "weights.safetensors"),
+            "indexes": {source: store.sha256 for source, store in stores.items()},
+        }
+        write_json(folder / _MARKER, said)
 
 
 @torch.inference_mode()

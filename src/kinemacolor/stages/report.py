@@ -170,6 +170,8 @@ def collection(record: SourceRecord) -> str:
     if record.broken:
         shown = ", ".join(entry["name"] for entry in record.broken[:3])
         said += f" {len(record.broken)} left out as broken ({shown}{', …' if len(record.broken) > 3 else ''})."
+    if record.duplicates:
+        said += f" {len(record.duplicates)} left out as the same file as another."
     return f"{said} {origin(record.origin)}".strip()
 
 

@@ -25,10 +25,9 @@ from kinemacolor.files import atomic_folder, read_json, refuse_foreign, write_js
 from kinemacolor.frames.loader import Batches, Material, kept
 from kinemacolor.params import AugmentParams, Model
 from kinemacolor.training import fit, inputs, record
-from kinemacolor.training.adversarial import AdversarialTraining
+from kinemacolor.training.losses import needs_classes
 from kinemacolor.training.module import Curve, Training
 from kinemacolor.training.pictures import Row, save_strip
-from kinemacolor.training.prior import rebalanced
 
 _BEFORE = ("weights.safetensors", "meta.json")
 """Files of the model that coloured the frames before, which the new model's folder holds too."""
@@ -79,14 +78,22 @@ def train(
     lightning.seed_everything(model.seed, workers=True, verbose=False)
 
     device = fit.device_of(model)
-    material = inputs.materials(frames, filter_table, family, device, name=name, embeddings=embeddings, coloured=coloured)
+    material = inputs.materials(
+        frames, filter_table, family, device, name=name, embeddings=embeddings, coloured=coloured, before=before
+    )
     network = models.build(model.family, model.options)
+    inputs.check_use(network, family, model, name)
     inputs.check_size(material["train"].size, augment, model, network, family, name)
     inputs.begin_with(weights, network, model, name)
     inputs.check_embeddings(embeddings, weights, network, name)
     earlier = _model_before(before, needed=coloured is not None, name=name)
     network = network.to(memory_format=torch.channels_last)
-    class_weights, prior = rebalanced(material["train"], family.coding.classes, model)
+    class_weights, prior = None, None
+    if needs_classes(model.loss):
+        # Imported where they are needed, here and below: no other training depends on them (dag.py).
+        from kinemacolor.training.prior import rebalanced
+
+        class_weights, prior = rebalanced(material["train"], family.coding.classes, model)
 
     data = [filter_table, *(Path(folder) / "index.parquet" for folder in frames), *_tables(weights, embeddings, coloured)]
     data_md5 = record.md5_of(data)
@@ -100,7 +107,7 @@ def train(
     journal.start(settings, data_md5)
     journal.run.dataset(kept(filter_table), name=dataset, source=str(filter_table), digest=data_md5)
 
-    training = (Training if model.loss.gan is None else AdversarialTraining)(
+    training = _kind_of_training(model)(
         network,
         family,
         model=model,
@@ -136,6 +143,7 @@ def train(
         "loss": record.describe(model.loss),
         "before": None if earlier is None else earlier["name"],
         "size": list(material["train"].size),
+        "fit": material["train"].fit,
         "seed": model.seed,
         "git_commit": record.commit(),
         "data_md5": data_md5,
@@ -163,6 +171,14 @@ def train(
     journal.run.end()
     record.forget(checkpoints)
     return meta
+
+
+def _kind_of_training(model: Model) -> type[Training]:
+    if model.loss.gan is None:
+        return Training
+    from kinemacolor.training.adversarial import AdversarialTraining
+
+    return AdversarialTraining
 
 
 def _figures(training: Training, network: nn.Module, trainable: int, model: Model) -> dict[str, Any]:

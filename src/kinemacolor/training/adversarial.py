@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import MeanMetric
 
 from kinemacolor.frames.loader import Batch
 from kinemacolor.training.adversary import Adversary, Verdict
+from kinemacolor.training.figures import Mean
 from kinemacolor.training.losses import as_float
 from kinemacolor.training.module import Curve, Training, detached
 from kinemacolor.training.schedules import make_optimiser
@@ -36,7 +36,7 @@ class AdversarialTraining(Training):
         self._gan = self._model.loss.gan
         size = self._train_material.size if self._augment.crop is None else (self._augment.crop,) * 2
         self.adversary = Adversary(self._gan, self._coding, size)
-        self._figures = torch.nn.ModuleDict({name: MeanMetric() for name in FIGURES})
+        self._figures = torch.nn.ModuleDict({name: Mean() for name in FIGURES})
 
     def training_step(self, batch: Batch, index: int) -> None:
         """A step of the discriminator and one or more of the network."""

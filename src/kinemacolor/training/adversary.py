@@ -1,7 +1,7 @@
 """The adversarial term: a discriminator, what it says of true and of painted pictures, and whether it has won.
 
 The discriminator is shown cat(grey, values) if it is conditional: the grey picture as L/50 - 1, whatever the network itself
-takes, and the values of the network's colour coding. Sources: pix2pix and LSGAN; models.md section 5.
+takes, and the values of the network's colour coding, brought to about [-1, 1] where they are not. Sources: pix2pix and LSGAN; models.md section 5.
 """
 
 from __future__ import annotations
@@ -52,8 +52,17 @@ class Adversary(nn.Module):
     def __init__(self, gan: Gan, coding: Coding, size: tuple[int, int]) -> None:
         super().__init__()
         self._gan = gan
+        low, high = coding.span
+        self._middle, self._reach = (low + high) / 2, (high - low) / 2
         channels = coding.channels[1] + (1 if gan.conditional else 0)
-        self.discriminator = build_discriminator(gan.discriminator, channels=channels, size=size, layers=gan.layers)
+        self.discriminator = build_discriminator(
+            gan.discriminator,
+            channels=channels,
+            size=size,
+            layers=gan.layers,
+            first_norm=gan.first_norm,
+            halve_last=gan.halve_last,
+        )
         self.accuracy: float | None = None
         self.won_for = 0
 
@@ -117,7 +126,8 @@ class Adversary(nn.Module):
         self.accuracy, self.won_for = memory["accuracy"], int(memory["won_for"] or 0)
 
     def _logits(self, lightness: Tensor, values: Tensor) -> Tensor:
-        return self.discriminator(seen(lightness / 50 - 1, values, conditional=self._gan.conditional)).float()
+        shown = (values - self._middle) / self._reach
+        return self.discriminator(seen(lightness / 50 - 1, shown, conditional=self._gan.conditional)).float()
 
     def _belief(self, logits: Tensor) -> Tensor:
         return logits.sigmoid().mean() if self._gan.kind == "vanilla" else logits.mean()

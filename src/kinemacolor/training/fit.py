@@ -94,7 +94,7 @@ def fit(training: Training, model: Model, device: torch.device, checkpoints: Pat
         raise UserError(f"{last} was damaged and has been removed: run again, the training starts anew.") from error
     if trainer.interrupted:
         raise KeyboardInterrupt
-    if model.devices > 1:
+    if torch.distributed.is_initialized():
         trainer.strategy.barrier()
         torch.distributed.destroy_process_group()
     if rank_of(model):
@@ -102,7 +102,7 @@ def fit(training: Training, model: Model, device: torch.device, checkpoints: Pat
 
 
 def _strategy(training: Training, model: Model) -> Strategy | str:
-    if model.devices == 1:
+    if model.devices == 1 and model.strategy == "auto":
         return "auto"
     # While one of a GAN's networks learns the other has no gradient; nor has a class branch that no loss asks.
     unused = model.loss.gan is not None or training.has_classes

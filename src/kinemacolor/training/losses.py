@@ -23,12 +23,16 @@ GREY_WITHIN = 5.0
 
 
 class Error(NamedTuple):
-    """How wrong a batch was; both are means over its frames."""
+    """How wrong a batch was: means over its frames, but for the part that compares each with the one before."""
 
     minimised: Tensor
     """Scalar with gradient."""
     told: Tensor
     """Scalar without: what curves show. The same, but for the loss `none`: the squared error in the network's coding."""
+    unsteady: Tensor | None = None
+    """With beta below 1, the part of `told` that is against the frame before: a mean over pairs."""
+    pairs: int = 0
+    """How many pairs that is."""
 
 
 class Objective:
@@ -70,13 +74,14 @@ class Objective:
         loss, coding = self._loss, self._coding
         output = as_float(output)
         with torch.autocast(lab.device.type, enabled=False):
-            terms = []
+            terms, unsteady = [], None
             if loss.name in DISTANCES:
                 values = coding.values(output)
                 distance = distance_of(loss)
                 term = distance(values, coding.encode_target(lab))
                 if loss.beta < 1:
-                    term = loss.beta * term + (1 - loss.beta) * unsteadiness(values, starts, window, distance)
+                    steady = (1 - loss.beta) * unsteadiness(values, starts, window, distance)
+                    term, unsteady = loss.beta * term + steady, loss.weight * steady.detach()
                 terms.append(loss.weight * term)
             elif loss.name == "classes":
                 terms.append(loss.weight * self._of_classes(output, lab))
@@ -88,7 +93,7 @@ class Objective:
             if loss.name == "none":
                 with torch.no_grad():
                     return Error(minimised, functional.mse_loss(coding.values(output), coding.encode_target(lab)))
-            return Error(minimised, minimised.detach())
+            return Error(minimised, minimised.detach(), unsteady, 0 if unsteady is None else pairs(len(lab), starts, window))
 
     def _of_classes(self, output: Any, lab: Tensor) -> Tensor:
         classes = self._coding.classes
@@ -160,6 +165,13 @@ def unsteadiness(values: Tensor, starts: Tensor | None, window: int, distance: C
     if not together.any():
         return values.sum() * 0
     return distance(now[together], before[together])
+
+
+def pairs(frames: int, starts: Tensor | None, window: int) -> int:
+    """How many of N frames have one before them, within the window and within the shot."""
+    if starts is None:
+        return frames // window * (window - 1)
+    return int((~starts.unflatten(0, (-1, window))[:, 1:]).sum())
 
 
 # ------------------------------------------------------------------------------------- saturation and classes

@@ -1,7 +1,7 @@
 """The Lightning module: one training of one network, with its curves.
 
-Figures of an epoch are weighted by frames, never means of batch means, and over all devices. The state that makes a
-resumed training equal an unbroken one (curves, best weights, moving average) travels in the checkpoint; random numbers
+Figures of an epoch are weighted by frames, never means of batch means, and over all devices. The state that makes a resumed
+training equal an unbroken one (curves, best weights, moving average) travels in the checkpoint; random numbers
 start anew from (seed, epoch) every epoch, and learning rates follow from the epoch alone. Networks are only ever called
 through `models.running.run`, so they see in a film what they saw here; what a network with a memory carries goes from
 batch to batch within an epoch, without its gradient (truncated back-propagation).
@@ -9,6 +9,7 @@ batch to batch within an epoch, without its gradient (truncated back-propagation
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -17,7 +18,6 @@ from typing import Any
 import lightning
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
 
 from kinemacolor.errors import UserError
 from kinemacolor.frames.loader import Batch, Batches, Material
@@ -27,6 +27,7 @@ from kinemacolor.models.running import State, run
 from kinemacolor.params import AugmentParams, Model
 from kinemacolor.training import views
 from kinemacolor.training.average import Average
+from kinemacolor.training.figures import LossFigure, Mean
 from kinemacolor.training.losses import Error, Objective, as_float
 from kinemacolor.training.pictures import Row, chosen_batches
 from kinemacolor.training.schedules import make_optimiser, rate_factor, set_rate
@@ -87,7 +88,8 @@ class Training(lightning.LightningModule):
         self._objective = Objective(model.loss, family.coding, window=window, class_weights=class_weights)
         self._average = None if model.ema is None else Average(network, model.ema)
         self._averaged = ExitStack()
-        self._train_loss, self._val_loss, self._val_ab = MeanMetric(), MeanMetric(), MeanMetric()
+        self._train_loss, self._val_loss = LossFigure(model.loss.beta < 1), LossFigure(model.loss.beta < 1)
+        self._val_ab = Mean()
         self._carried: State = None
         self._rows: list[Row] = []
         self._since = self._begun = time.monotonic()
@@ -171,7 +173,7 @@ class Training(lightning.LightningModule):
         """Loss and MSE(ab/128) of one batch; Lightning has set evaluation mode and switched gradients off."""
         output = as_float(self._output(batch, batch.view))
         lab = self._coding.decode(batch.view.lightness, output)
-        self._val_loss.update(self._error(output, batch).told, len(batch.lab))
+        self._val_loss.update(self._error(output, batch), len(batch.lab))
         self._val_ab.update(((lab[:, 1:] - batch.lab[:, 1:]) / 128).square().mean(), len(batch.lab))
         if index in self._shown:
             self._rows.append((batch.view.lightness[0], lab[0], batch.lab[0]))
@@ -210,7 +212,7 @@ class Training(lightning.LightningModule):
         """
         self._refuse_infinite(error.minimised, f"optimiser.lr, now {self._model.optimiser.lr:g}")
         count = len(batch.lab) if batch.weight else 0
-        self._train_loss.update(error.told, count)
+        self._train_loss.update(error, count)
         self._frames += count
 
     def _refuse_infinite(self, loss: Tensor, remedy: str) -> None:
@@ -248,7 +250,11 @@ class Training(lightning.LightningModule):
         self._trained_for = time.monotonic() - self._begun
 
     def on_train_epoch_end(self) -> None:
-        """Close the epoch's figures and keep the best weights; validation has run by now."""
+        """Close the epoch's figures and keep the best weights; validation has run by now.
+
+        Raises:
+            UserError: the validation loss is no number.
+        """
         if self._val_material is None:
             self._finish_training_figures()
         curve: Curve = {"epoch": self.current_epoch + 1, "train_loss": self._taken(self._train_loss)}
@@ -260,6 +266,11 @@ class Training(lightning.LightningModule):
             curve["device_memory"] = torch.cuda.max_memory_allocated(self.device) / 2**20
         if self._val_material is not None:
             curve |= self.validated()
+            if not math.isfinite(curve["val_loss"]):
+                raise UserError(
+                    f"Training diverged in epoch {self.current_epoch + 1} (the validation loss is {curve['val_loss']}): "
+                    f"lower optimiser.lr, now {self._model.optimiser.lr:g}."
+                )
         curve |= self._more_figures()
         if self._val_material is None or curve["val_loss"] < self.best["val_loss"]:
             state = {name: value.detach().cpu().clone() for name, value in self.weights().items()}
@@ -280,7 +291,7 @@ class Training(lightning.LightningModule):
         return {}
 
     @staticmethod
-    def _taken(metric: MeanMetric) -> float:
+    def _taken(metric: Mean | LossFigure) -> float:
         value = float(metric.compute())
         metric.reset()
         return value

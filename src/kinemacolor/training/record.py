@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -61,10 +63,11 @@ def describe(loss: Loss) -> str:
 
 def has_other_checkpoints(folder: Path, name: str, ours: Path) -> bool:
     """Whether checkpoints of other values, data or code lie below `folder`, and none in `ours`."""
-    return not (ours / name).is_file() and any(file.parent != ours for file in folder.rglob(name))
+    return not (ours / name).is_file() and any(file.parent != ours for file in folder.glob(f"*/{name}"))
 
 
 def forget(folder: Path) -> None:
-    """Remove the checkpoints of a finished training, this one's and those of older values."""
-    for file in sorted(folder.rglob("*"), reverse=True):
-        file.rmdir() if file.is_dir() else file.unlink()
+    """Remove the checkpoints of a finished training, this one's and those of older values; nothing else in `folder`."""
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        if entry.is_dir() and re.fullmatch(r"[0-9a-f]{16}", entry.name):
+            shutil.rmtree(entry)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from kinemacolor.frames.hints import simulate_hints
 from kinemacolor.frames.loader import Batch
 from kinemacolor.models import Family
 from kinemacolor.models.coding import View
@@ -28,6 +27,9 @@ def in_training(batch: Batch, family: Family, model: Model, *, epoch: int, at: t
     view = batch.view
     random = np.random.default_rng(at)
     if family.hints:
+        # Only here, so that networks without hints do not depend on how they are made up (dag.py).
+        from kinemacolor.frames.hints import simulate_hints
+
         view = view.with_(hints=simulate_hints(batch.lab, model.hints, random))
     if family.memory == "own":
         given, dropped = (random.random(len(view)) for _ in range(2))

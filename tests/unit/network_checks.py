@@ -6,7 +6,9 @@ The pictures are crops of photographs that scikit-image carries, so a network le
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import skimage.data
@@ -84,6 +86,28 @@ def mse(network: nn.Module, family: models.Family, view: View, lab: Tensor) -> T
     return (family.coding.values(output).float() - family.coding.encode_target(lab)).square().mean()
 
 
+class Fit(NamedTuple):
+    """What came of training on eight frames."""
+
+    first: float
+    """Loss before the first step, in training mode."""
+    last: float
+    """Loss before the last step, in training mode."""
+    shown: float
+    """Squared error in evaluation mode, as a film would be coloured, in units of the coding's values."""
+    least: float
+    """Squared error of what is had for nothing: of the best single colour or, if it is less, of the coloured frames shown."""
+
+
+def for_nothing(family: models.Family, view: View, lab: Tensor) -> float:
+    """Squared error of the better of: one constant colour, the best there is; and what another model painted, unchanged."""
+    target = family.coding.encode_target(lab)
+    least = (target - target.mean(dim=(0, 2, 3), keepdim=True)).square().mean()
+    if view.coloured is not None:
+        least = torch.minimum(least, (family.coding.encode_target(view.coloured) - target).square().mean())
+    return least.item()
+
+
 def overfit(
     network: nn.Module,
     family: models.Family,
@@ -93,8 +117,8 @@ def overfit(
     lr: float,
     loss: Callable[[nn.Module, models.Family, View, Tensor], Tensor] = mse,
     **extra: Tensor,
-) -> tuple[float, float]:
-    """Train on eight frames and nothing else: loss before the first step and after the last, both in training mode.
+) -> Fit:
+    """Train on eight frames and nothing else, at a rate that falls to nought, so that running statistics settle too.
 
     On the way, checks that a gradient reaches every trainable parameter and that frozen tensors stay equal to the bit.
     """
@@ -110,6 +134,8 @@ def overfit(
     reached: set[str] = set()
     for step in range(steps):
         network.train()
+        for group in optimiser.param_groups:
+            group["lr"] = lr * (1 + math.cos(math.pi * step / steps)) / 2
         optimiser.zero_grad()
         value = loss(network, family, view, lab)
         value.backward()
@@ -120,4 +146,7 @@ def overfit(
     assert not lost, f"no gradient reaches {lost[:5]}"
     now = network.state_dict()
     assert all(torch.equal(now[name], value) for name, value in frozen.items()), "frozen parts moved"
-    return first, last
+    network.eval()
+    with torch.no_grad():
+        shown = mse(network, family, view, lab).item()
+    return Fit(first, last, shown, for_nothing(family, view, lab))

@@ -72,14 +72,14 @@ def test_scaled_input_is_a_hundredth():
         assert torch.allclose(scaled(lightness), raw(lightness / 100), atol=1e-6)
 
 
-# Squared error of grey: .034.
+# Share of the best single colour's squared error that must be reached in evaluation.
 @pytest.mark.parametrize(
-    ("options", "stated"), [({}, 0.012), ({"act": "relu", "scale_input": True}, 0.009)], ids=["as the project", "relu"]
+    ("options", "stated"), [({}, 0.3), ({"act": "relu", "scale_input": True}, 0.2)], ids=["as the project", "relu"]
 )
 def test_eight_frames_are_learnt_and_gradients_reach_everything(options, stated):
     network, family = checks.built("cunet", width=0.125, **options)
-    _, last = checks.overfit(network, family, checks.eight_frames(32), steps=40, lr=1e-2)
-    assert last < stated
+    found = checks.overfit(network, family, checks.eight_frames(32), steps=120, lr=1e-2)
+    assert found.shown < stated * found.least
 
 
 def test_wrong_options_are_told():

@@ -169,6 +169,7 @@ def test_floors_arrows_point_downwards_only():
         "metrics": 3,
         "colorize": 3,
         "comparison": 3,
+        "stills": 3,
         "footage": 3,
         "overview": 3,
     }

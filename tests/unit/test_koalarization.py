@@ -81,14 +81,14 @@ def test_a_kept_embedding_gives_what_the_encoder_inside_gives(name):
     assert torch.equal(forward(network, family, lab), forward(network, family, lab, embedding=kept))
 
 
-@pytest.mark.parametrize(("name", "stated"), [("koalarization", 0.015), ("fusion", 0.012)])
+@pytest.mark.parametrize(("name", "stated"), [("koalarization", 0.35), ("fusion", 0.4)])
 def test_eight_frames_are_learnt_and_the_encoder_stays_as_it_is(name, stated):
-    """No colour: .034. `overfit` compares the frozen tensors, statistics included, before and after."""
+    """To a share of the best single colour's error. `overfit` compares the frozen tensors, statistics included, before and after."""
     network, family = checks.built(name, width=0.25)
     lab = checks.eight_frames(32)
     before = network.embed(lab[:, :1])
-    _, last = checks.overfit(network, family, lab, steps=60, lr=2e-3, embedding=before)
-    assert last < stated
+    found = checks.overfit(network, family, lab, steps=150, lr=2e-3, embedding=before)
+    assert found.shown < stated * found.least
     network.train()
     assert not network.encoder.training and network.down.training
     assert torch.equal(network.embed(lab[:, :1]), before)

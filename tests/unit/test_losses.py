@@ -19,7 +19,8 @@ from kinemacolor.models.coding import AB110, AB128, RGB_PM1, Classes, View, ab_c
 from kinemacolor.params import Gan, Loss, Model
 from kinemacolor.training.adversary import Adversary, verdict_loss
 from kinemacolor.training.average import Average
-from kinemacolor.training.losses import Objective, class_error, colourful, unsteadiness
+from kinemacolor.training.figures import LossFigure
+from kinemacolor.training.losses import Error, Objective, class_error, colourful, unsteadiness
 from kinemacolor.training.record import describe
 from kinemacolor.training.schedules import make_optimiser, rate_factor
 from kinemacolor.training.views import in_training, own_share
@@ -72,6 +73,31 @@ def test_beta_weighs_truth_against_the_frame_before_and_never_crosses_a_cut(name
     pairs = [(1, 0), (2, 1), (4, 3)]  # not (3, 2): another lane; not (5, 4): a cut
     steady = np.mean([NUMPY[name](values[now], values[before]) for now, before in pairs])
     assert error.told.item() == pytest.approx(0.8 * NUMPY[name](values, target) + 0.2 * steady, rel=1e-5)
+
+
+def test_an_epochs_loss_weighs_frames_by_frames_and_pairs_by_pairs():
+    """However the frames lie in batches, and where a batch has no pair at all."""
+    starts = torch.tensor([True, False, False, True, True, True])
+    output = output_like(LAB)
+    values, target = output.detach().double().numpy(), AB128.encode_target(LAB).double().numpy()
+    steady = np.mean([(values[now] - values[before]) ** 2 for now, before in ((1, 0), (2, 1))])
+    expected = 2 * (0.75 * np.mean((values - target) ** 2) + 0.25 * steady)
+    objective = Objective(Loss(beta=0.75, weight=2), AB128, window=3)
+    for sizes in ((6,), (3, 3), (3, 2, 1)):
+        figure = LossFigure(of_pairs=True)
+        for part in torch.arange(6).split(sizes):
+            error = objective(output[part], LAB[part, :1], LAB[part], starts[part], len(part))
+            assert error.pairs == int((~starts[part][1:]).sum())
+            figure.update(error, len(part))
+        figure.update(error, 0)  # made up, for a device that had no frame
+        assert figure.compute().item() == pytest.approx(expected, rel=1e-5), sizes
+    figure.update(error._replace(told=torch.tensor(torch.nan)), 1)
+    assert figure.compute().isnan()
+    figure.reset()
+    plain = LossFigure(of_pairs=False)
+    for count, told in ((3, 1.0), (1, 5.0)):
+        plain.update(Error(torch.tensor(told), torch.tensor(told)), count)
+    assert plain.compute().item() == 2.0
 
 
 def test_no_gradient_crosses_a_cut():
@@ -201,6 +227,24 @@ def test_a_discriminator_learns_from_halves_and_is_frozen_while_the_network_lear
         parameter.grad = None
     adversary.fooled(lab[:, :1], painted).backward()
     assert painted.grad.abs().sum() > 0 and all(parameter.grad is None for parameter in adversary.parameters())
+
+
+def test_a_discriminator_is_built_as_params_say():
+    for changes, field, norms in (({}, 34, 2), ({"first_norm": True}, 34, 3), ({"halve_last": True}, 46, 2)):
+        network = Adversary(Gan(layers=2, **changes), AB110, (64, 64)).discriminator
+        assert network.receptive_field == field
+        assert sum(isinstance(one, torch.nn.BatchNorm2d) for one in network.modules()) == norms
+
+
+@pytest.mark.parametrize("family", ["alexnet_prev", "film_unet", "unet_gan", "cunet", "koalarization", "nazeri_gan"])
+def test_a_discriminator_sees_about_minus_one_to_one_whatever_the_coding(family):
+    coding, seen = models.family(family).coding, []
+    adversary = Adversary(Gan(layers=1, conditional=False), coding, (16, 16))
+    adversary.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    rgb = torch.cartesian_prod(*[torch.tensor([0, 85, 170, 255], dtype=torch.uint8)] * 3).T.reshape(3, 8, 8)
+    lab = rgb_to_lab(rgb)[None].repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    adversary.fooled(lab[:, :1], coding.encode_target(lab))
+    assert -1 - 1e-4 <= float(seen[0].min()) < -0.7 and 0.7 < float(seen[0].max()) <= 1 + 1e-4
 
 
 def test_a_discriminator_rests_above_its_running_accuracy_and_wins_after_epochs():

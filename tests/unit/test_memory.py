@@ -11,7 +11,7 @@ from kinemacolor import models
 from kinemacolor.colorize import Colorizer, load, misfits
 from kinemacolor.colour import lab_to_rgb, lightness_of_grey, rgb_to_lab, to_uint8
 from kinemacolor.errors import UserError
-from kinemacolor.files import read_json, write_json
+from kinemacolor.files import read_json, sha256_of, write_json
 from kinemacolor.frames.index import FrameStore, ShardWriter
 from kinemacolor.frames.loader import Batches, Material
 from kinemacolor.models import Family
@@ -164,6 +164,29 @@ def test_a_network_of_one_side_is_given_it_and_its_chroma_comes_back():
     assert sized(lightness(1, size=(13, 9))).shape == (1, 3, 13, 9)
 
 
+@pytest.mark.parametrize("fit", ["crop", "stretch", "pad"])
+def test_a_network_of_one_side_sees_no_shape_that_training_did_not_show(fit):
+    """A disc stays a disc, in the middle, unless the frames were stretched; and the chroma lies over it again."""
+
+    class Copying(nn.Module):
+        def forward(self, x):
+            self.seen = x
+            return torch.cat((x, -x), dim=1)
+
+    y, x = torch.meshgrid(torch.arange(48.0), torch.arange(96.0), indexing="ij")
+    grey = torch.where((y - 23.5) ** 2 + (x - 47.5) ** 2 < 16**2, 90.0, 30.0)[None, None]
+    model = Colorizer(Copying(), Family(Copying, AB110, 1, "test", side=48), {"fit": fit})
+    lab = model(grey)
+    seen = model.network.seen[0, 0] > 0.2
+    own = seen if fit == "stretch" else seen[12:36]  # above and below, its reflection
+    tall, wide = (int(own.any(dim=1).sum()), int(own.any(dim=0).sum()))
+    assert abs(wide - 16) <= 1 and abs(tall - (32 if fit == "stretch" else 16)) <= 1
+    assert float(model.network.seen[0, 0, 0].min()) == pytest.approx(-1.0 if fit == "pad" else -0.4, abs=1e-3)
+    assert lab.shape == (1, 3, 48, 96) and torch.equal(lab[:, :1], grey)
+    assert ((lab[0, 1] > 20) == (grey[0, 0] > 60)).float().mean() > 0.97
+    assert model(grey[:, :, :7]).shape == (1, 3, 7, 96), "too flat to reflect"
+
+
 def test_the_networks_own_multiple_counts():
     class Halving(nn.Module):
         def __init__(self, multiple):
@@ -286,8 +309,16 @@ def test_the_precolour_stage_stores_what_a_film_shows_the_network(dataset):
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     precolour(tmp_path / "alpha", folders, filter_table=tmp_path / "filter.parquet", out=out)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
-    with pytest.raises(UserError, match="names frames that the indexes do not have"):
+    assert read_json(out / "precolour.json") == {
+        "model": "alpha",
+        "params_hash": None,
+        "weights_sha256": sha256_of(tmp_path / "alpha/weights.safetensors"),
+        "indexes": {name: sha256_of(folder / "index.parquet") for name, folder in zip(stores, folders, strict=True)},
+    }
+    with pytest.raises(UserError, match=r"Frame 0 of two is in the filter table but in no frame index"):
         precolour(tmp_path / "alpha", folders[:1], filter_table=tmp_path / "filter.parquet", out=out)
+    with pytest.raises(UserError, match=r"holds frames of 'one', as another folder does: name each source once"):
+        precolour(tmp_path / "alpha", [*folders, folders[0]], filter_table=tmp_path / "filter.parquet", out=out)
     with pytest.raises(UserError, match="holds other files"):
         precolour(tmp_path / "alpha", folders, filter_table=tmp_path / "filter.parquet", out=tmp_path)
     with pytest.raises(UserError, match=r"nowhere\.parquet is missing"):

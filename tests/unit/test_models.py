@@ -34,12 +34,12 @@ GOLDEN = {
     ("lab_unet", ()): (-0.0007171558, 0.0017439459),
 }
 
-# family, options, learning rate, steps, squared error on eight frames that must be reached (no colour: .034, .31 in RGB).
+# family, options, learning rate, steps, share of the best single colour's squared error that must be reached in evaluation.
 FITS = [
-    ("alpha", {}, 5e-3, 400, 0.004),
-    ("beta", {"width": 0.25}, 2e-3, 120, 0.006),
-    ("film_unet", {}, 2e-3, 25, 0.06),
-    ("lab_unet", {"width": 8, "dropout": 0.0}, 1e-2, 40, 0.008),
+    ("alpha", {}, 5e-3, 400, 0.15),
+    ("beta", {"width": 0.25}, 2e-3, 120, 0.4),
+    ("film_unet", {}, 2e-3, 40, 0.3),
+    ("lab_unet", {"width": 8, "dropout": 0.0}, 1e-2, 80, 0.2),
 ]
 
 
@@ -61,8 +61,8 @@ def test_golden_forward(key, expected):
 @pytest.mark.parametrize(("name", "options", "lr", "steps", "stated"), FITS)
 def test_eight_frames_are_learnt_and_gradients_reach_everything(name, options, lr, steps, stated):
     network, family = checks.built(name, **options)
-    _, last = checks.overfit(network, family, checks.eight_frames(32), steps=steps, lr=lr)
-    assert last < stated
+    found = checks.overfit(network, family, checks.eight_frames(32), steps=steps, lr=lr)
+    assert found.shown < stated * found.least
 
 
 def lightness(height=40, width=56, batch=2):

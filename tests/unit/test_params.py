@@ -197,6 +197,8 @@ def test_weights_have_a_slice_if_a_trained_model_begins_with_them():
         (changed(models__alpha__loss="none"), ["models.alpha.loss", "nothing to minimise"]),
         (changed(models__alpha__loss={"name": "l1", "gann": {}}), ["models.alpha.loss.gann", "unknown key"]),
         (changed(models__alpha__schedule="sine"), ["models.alpha.schedule", "sine"]),
+        (changed(models__alpha__epochs=3, models__alpha__images=[1, 4]), ["models.alpha: images names epoch 4", "from 1 to 3"]),
+        (changed(models__alpha__images=[0]), ["models.alpha: images names epoch 0"]),
     ],
 )
 def test_a_wrong_section_of_a_model_is_one_sentence(document, words):

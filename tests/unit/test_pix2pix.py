@@ -73,20 +73,20 @@ def test_golden_forward(key, expected):
     assert found == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
-# family, options, learning rate, steps, squared error on eight frames that must be reached (no colour: .046).
+# family, options, learning rate, steps, share of the best single colour's squared error that must be reached in evaluation.
 FITS = [
-    ("unet_gan", {"levels": 5, "width": 16, "dropout": 0.0}, 3e-3, 60, 0.004),
-    ("unet_gan", {"levels": 5, "width": 16, "norm": "instance"}, 3e-3, 60, 0.004),
-    *[("unet_lstm_gan", {"levels": 4, "width": 16, "cell": cell}, 3e-3, 60, 0.004) for cell in CELLS],
-    ("nazeri_gan", {"width": 0.25}, 3e-3, 60, 0.005),
+    ("unet_gan", {"levels": 5, "width": 16, "dropout": 0.0}, 3e-3, 150, 0.1),
+    ("unet_gan", {"levels": 5, "width": 16, "norm": "instance"}, 3e-3, 60, 0.3),
+    *[("unet_lstm_gan", {"levels": 4, "width": 16, "cell": cell}, 3e-3, 120, 0.2) for cell in CELLS],
+    ("nazeri_gan", {"width": 0.25}, 3e-3, 60, 0.15),
 ]
 
 
 @pytest.mark.parametrize(("name", "options", "lr", "steps", "stated"), FITS)
 def test_eight_frames_are_learnt_and_gradients_reach_everything(name, options, lr, steps, stated):
     network, family = checks.built(name, **options)
-    _, last = checks.overfit(network, family, checks.eight_frames(32), steps=steps, lr=lr)
-    assert last < stated
+    found = checks.overfit(network, family, checks.eight_frames(32), steps=steps, lr=lr)
+    assert found.shown < stated * found.least
 
 
 @pytest.mark.parametrize(

@@ -45,23 +45,44 @@ def test_golden_forward(name, expected):
     assert checks.golden(network, family, checks.eight_frames(128)[:2]) == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
-# family, options, learning rate, steps, and the root of the squared error that eight frames must come to: in 8-bit steps (black has 116,
-# mid-grey 73, the coloured input 17) or in ab/110 (no colour: .204). Few steps, since the sizes are fixed; the project's own end, a
-# ReLU that must climb from nought to 255, is slow to leave black, as the project found.
+# family, options, learning rate, steps, and the share of the squared error of the best single colour (and, where coloured frames are shown,
+# of those themselves, whichever is less) that must be reached in evaluation. Two frames, since the size is fixed; the project's own end,
+# a ReLU that must climb from nought to 255, is slow to leave black, as the project found.
 FITS = [
-    ("alexnet_prev", {"width": 0.15}, 2e-2, 25, 65.0),
-    ("alexnet_prev", {"width": 0.15, "normalise": True}, 2e-3, 12, 60.0),
-    ("vgg16_prev", {"width": 0.25}, 2e-2, 8, 95.0),
-    ("alexnet_prev_own", {"width": 0.15}, 1e-3, 15, 0.19),
-    ("vgg16_prev_own", {"width": 0.25}, 1e-3, 7, 0.195),
+    ("alexnet_prev", {"width": 0.15, "momentum": 0.1}, 1e-2, 150, 0.35),
+    ("alexnet_prev", {"width": 0.15, "momentum": 0.1, "normalise": True}, 1e-2, 150, 0.35),
+    ("vgg16_prev", {"width": 0.3, "momentum": 0.3, "normalise": True}, 5e-3, 45, 0.6),
+    ("alexnet_prev_own", {"width": 0.15}, 3e-3, 100, 0.4),
+    ("vgg16_prev_own", {"width": 0.2, "momentum": 0.3}, 5e-3, 40, 0.5),
 ]
 
 
+def shown_the_truth(view, lab):
+    """As a training begins: the truth of the frame before is given, and all frames are normalised together.
+
+    One frame of every lane at a time, as later in a training, a batch norm of few lanes would see now frames that know nothing and now
+    frames that do, and its running statistics would be those of neither.
+    """
+    given = view.with_(previous=torch.cat((lab[:1], lab[:-1])), given=torch.ones(len(lab), dtype=torch.bool))
+
+    def loss(network, family, _, lab):
+        return (run(network, family, given, window=1)[0] - family.coding.encode_target(lab)).square().mean()
+
+    return loss
+
+
 @pytest.mark.parametrize(("name", "options", "lr", "steps", "stated"), FITS)
-def test_eight_frames_are_learnt_gradients_reach_everything_and_the_encoder_stays(name, options, lr, steps, stated):
+def test_frames_are_learnt_gradients_reach_everything_and_the_encoder_stays(name, options, lr, steps, stated):
     network, family = checks.built(name, **options)
-    first, last = checks.overfit(network, family, checks.eight_frames(128), steps=steps, lr=lr)
-    assert last**0.5 < stated < first**0.5
+    lab = checks.eight_frames(128)[::4].contiguous()
+    if family.memory == "own":
+        loss = shown_the_truth(checks.view_of(lab, family), lab)
+        found = checks.overfit(network, family, lab, steps=steps, lr=lr, loss=loss)
+    else:  # as a network that mistakes every colour for its opposite
+        wrong = torch.cat((lab[:, :1], -0.5 * lab[:, 1:]), dim=1)
+        previous = torch.cat((wrong[:1], wrong[:-1]))
+        found = checks.overfit(network, family, lab, steps=steps, lr=lr, coloured=wrong, previous=previous)
+    assert found.shown < stated * found.least
 
 
 @pytest.mark.parametrize("name", NAMES)

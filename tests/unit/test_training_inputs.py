@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +18,11 @@ from kinemacolor import colorize, models
 from kinemacolor.colour import rgb_to_lab
 from kinemacolor.errors import UserError
 from kinemacolor.files import sha256_of, write_json
-from kinemacolor.frames.index import FrameStore
+from kinemacolor.frames.index import FrameStore, open_stores
 from kinemacolor.models import encoders
 from kinemacolor.params import AugmentParams
 from tests.unit.test_frames import write_store
-from tests.unit.tiny_title import run_train, write_title
+from tests.unit.tiny_title import curves_of, run_train, settings, write_title
 
 
 @pytest.fixture
@@ -37,6 +40,95 @@ def test_sizes_name_the_multiple_and_the_nearest(data):
         run_train(data, "m", augment=AugmentParams(crop=12), crop=10)
     with pytest.raises(UserError, match=r"takes pictures of 128x128 and no others, but frames.size is 16x16: set frames.size to"):
         run_train(data, "m", family="alexnet_prev_own")
+    with pytest.raises(UserError, match=r"m: crop \(24\) is larger than the frames \(16x16\): lower it\.$"):
+        run_train(data, "m", crop=24)
+
+
+def test_a_network_that_films_are_shrunk_for_is_not_trained_on_crops(tmp_path, data):
+    write_store(tmp_path / "large/frames", np.zeros((28, 3, 144, 144), np.uint8))
+    shutil.copyfile(data / "filter.parquet", tmp_path / "large/filter.parquet")
+    sentence = (
+        r"m takes pictures of 128x128 and no others, but frames.size is 144x144 and {} is 128: set frames.size to 128 and remove"
+    )
+    with pytest.raises(UserError, match=sentence.format("crop")):
+        run_train(tmp_path / "large", "m", family="alexnet_prev_own", crop=128)
+    with pytest.raises(UserError, match=sentence.format("augment.crop")):
+        run_train(tmp_path / "large", "m", family="alexnet_prev_own", augment=AugmentParams(crop=128))
+
+
+def test_options_that_training_can_make_nothing_of_are_refused(data):
+    with pytest.raises(
+        UserError, match=r"m leaves its trunk to the loss over classes \(options.detach\), and its loss has none: set"
+    ):
+        run_train(data, "m", family="siggraph17", options={"detach": True, "width": 0.1})
+    with pytest.raises(
+        UserError, match=r"m takes embeddings of 7 numbers, which mobilenet_v2 inside it does not give, and could"
+    ):
+        run_train(data, "m", family="koalarization", options={"embedding_size": 7, "width": 0.1})
+
+
+def test_frames_that_no_index_has_and_sources_given_twice_are_named(data):
+    table = pd.read_parquet(data / "filter.parquet")
+    for column, value, sentence in (
+        ("source", "other", "Frame 10 of other is in the filter table but in no frame index"),
+        ("frame", 11, "Frame 11 of film is in the filter table but in no frame index"),
+        ("frame", 12, "Frame 12 of film is twice in the filter table"),
+    ):
+        wrong = table.copy()
+        wrong.loc[5, column] = value
+        wrong.to_parquet(data / "filter.parquet", index=False)
+        with pytest.raises(UserError, match=sentence):
+            run_train(data, "m")
+    table.to_parquet(data / "filter.parquet", index=False)
+    shutil.copytree(data / "frames", data / "again")
+    with pytest.raises(UserError, match="again holds frames of 'film', as another folder does"):
+        open_stores([data / "frames", data / "again"])
+
+
+def test_a_sources_name_is_never_a_path(tmp_path):
+    for name in ("../up", "/root", "A b"):
+        write_store(tmp_path / "frames", np.zeros((1, 3, 8, 8), np.uint8), source=name)
+        with pytest.raises(UserError, match=r"The source in .*frames/index.parquet .* may hold only a-z, 0-9 and _"):
+            FrameStore(tmp_path / "frames")
+        shutil.rmtree(tmp_path / "frames")
+
+
+def test_only_checkpoints_are_removed_from_the_folder_that_was_named(data):
+    (data / "own/0123456789abcdef").mkdir(parents=True)
+    (data / "own/0123456789abcdef/last.ckpt").touch()
+    (data / "own/notes").mkdir()
+    write_json(data / "slice.json", {"model": settings(epochs=1).model_dump(mode="json")})
+    command = [sys.executable, "-m", "kinemacolor.cli", "train", "frames", "--filter", "filter.parquet", "--params", "slice.json"]
+    done = subprocess.run([*command, "--out", "m", "--checkpoints", "own"], stderr=subprocess.PIPE, text=True, check=True)
+    assert "dataset/model: the checkpoint of an earlier training is of other values" in done.stderr
+    assert [entry.name for entry in (data / "own").iterdir()] == ["notes"] and not (data / ".checkpoints").exists()
+
+
+def test_a_validation_loss_that_is_no_number_stops_the_training(data, monkeypatch):
+    spoilt = alpha_that_spoils_evaluation()
+    monkeypatch.setattr(models, "build", lambda name, options: spoilt)
+    with pytest.raises(
+        UserError, match=r"Training diverged in epoch 1 \(the validation loss is nan\): lower optimiser.lr, now 0.002"
+    ):
+        run_train(data, "m")
+
+
+def alpha_that_spoils_evaluation() -> torch.nn.Module:
+    class Spoilt(torch.nn.Sequential):
+        def forward(self, x):
+            found = super().forward(x)
+            return found if self.training else torch.where(torch.arange(len(found))[:, None, None, None] == 1, torch.nan, found)
+
+    return Spoilt(*models.family("alpha").build())
+
+
+def test_one_device_by_ddp_gives_what_it_gives_without(data):
+    values = {"model": settings(epochs=2, strategy="ddp").model_dump(mode="json")}
+    run_train(data, "plain", epochs=2)
+    write_json(data / "slice.json", values)
+    command = [sys.executable, "-m", "kinemacolor.cli", "train", "frames", "--filter", "filter.parquet", "--params", "slice.json"]
+    subprocess.run([*command, "--out", "ddp"], check=True, capture_output=True)
+    assert curves_of(data / "ddp") == curves_of(data / "plain")
 
 
 def test_what_is_missing_for_a_network_is_said_in_one_sentence(data):
@@ -72,6 +164,15 @@ def test_an_encoder_begins_with_its_weights_and_embeddings_must_come_from_them(d
     np.save(data / "embeddings/film.npy", vectors)
     facts = {"architecture": "mobilenet_v2", "dimension": 1000, "sha256": "0" * 64, "rows": {"film": 28}}
     write_json(data / "embeddings/embeddings.json", facts)
+    with pytest.raises(
+        UserError, match=r"embeddings was made of other frames of film than .*frames holds: run the embed stage again"
+    ):
+        run_train(data, "m", folders={"weights": mobile, "embeddings": data / "embeddings"}, **changes)
+    facts |= {"indexes": {"film": sha256_of(data / "frames/index.parquet")}}
+    write_json(data / "embeddings/embeddings.json", facts | {"dimension": 512})
+    with pytest.raises(UserError, match=r"The embeddings in .* have 512 numbers and m takes 1000: embed the frames with"):
+        run_train(data, "m", folders={"weights": mobile, "embeddings": data / "embeddings"}, **changes)
+    write_json(data / "embeddings/embeddings.json", facts)
     folders = {"weights": mobile, "embeddings": data / "embeddings"}
     with pytest.raises(UserError, match=r"The embeddings in .* come from other weights than .*mobile: run the embed stage again"):
         run_train(data, "m", folders=folders, **changes)
@@ -97,6 +198,28 @@ def test_a_model_that_sees_others_colours_keeps_that_other_inside_its_folder(tmp
     large = tmp_path / "large"
     changes = {"family": "alexnet_prev", "options": {"width": 0.1}, "loss": {"beta": 0.8}, "epochs": 1, "precoloured_by": "other"}
     coloured = {"coloured": large / "coloured"}
+    said = {"weights_sha256": "0" * 64, "indexes": {"film": "0" * 64}}
+    write_json(large / "coloured/precolour.json", said)
+    with pytest.raises(
+        UserError, match=r"coloured was made of other frames of film than .*frames holds: run the precolour stage"
+    ):
+        run_train(large, "m", folders=coloured, window=2, **changes)
+    said["indexes"] = {"film": sha256_of(large / "frames/index.parquet")}
+    write_json(large / "coloured/precolour.json", said)
+    with pytest.raises(
+        UserError, match=r"were not coloured by the model in .*other as it is now: run the precolour stage again, or"
+    ):
+        run_train(large, "m", folders=coloured | {"before": data / "other"}, window=2, **changes)
+    said["weights_sha256"] = sha256_of(data / "other/weights.safetensors")
+    write_json(large / "coloured/precolour.json", said)
+    shutil.move(large / "coloured/film", large / "film")
+    write_store(large / "coloured/film", base[:, :, :64, :64])
+    with pytest.raises(
+        UserError, match=r"The coloured frames of film are 64x64 pixels and the frames 128x128: run the precolour stage"
+    ):
+        run_train(large, "m", folders=coloured | {"before": data / "other"}, window=2, **changes)
+    shutil.rmtree(large / "coloured/film")
+    shutil.move(large / "film", large / "coloured/film")
     with pytest.raises(UserError, match=r"m sees another model's colours, which it will need again: give that model's folder"):
         run_train(large, "m", folders=coloured, window=2, **changes)
     with pytest.raises(UserError, match=r"m cannot see what another model coloured: remove its `precoloured_by`"):

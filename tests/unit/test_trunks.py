@@ -29,14 +29,14 @@ GOLDEN = [
     ("vgg16_lab", {"batch_norm": True, "cut": "relu4_3"}, (-0.04516957, 0.01488916)),
 ]
 
-# No colour: .034.
+# family, options, steps, share of the best single colour's squared error that must be reached in evaluation.
 FITS = [
-    ("resnet18_lab", {}, 30, 0.008),
-    ("resnet18_lab", {"mended": False}, 30, 0.012),
-    ("resnet18_lab", {"freeze": True}, 30, 0.012),
-    ("vgg16_lab", {"batch_norm": True}, 15, 0.012),
-    ("vgg16_lab", {"freeze": True}, 15, 0.016),
-    ("vgg16_lab", {"freeze": True, "batch_norm": True}, 20, 0.016),
+    ("resnet18_lab", {}, 60, 0.25),
+    ("resnet18_lab", {"mended": False}, 60, 0.3),
+    ("resnet18_lab", {"freeze": True}, 60, 0.3),
+    ("vgg16_lab", {"batch_norm": True}, 60, 0.4),
+    ("vgg16_lab", {"freeze": True}, 80, 0.5),
+    ("vgg16_lab", {"freeze": True, "batch_norm": True}, 80, 0.5),
 ]
 
 
@@ -62,8 +62,8 @@ def test_shape_range_and_golden_forward(name, options, expected):
 @pytest.mark.parametrize(("name", "options", "steps", "stated"), FITS)
 def test_eight_frames_are_learnt_and_what_is_frozen_stays(name, options, steps, stated):
     network, family = checks.built(name, **options)
-    _, last = checks.overfit(network, family, checks.eight_frames(32), steps=steps, lr=2e-3)
-    assert last < stated
+    found = checks.overfit(network, family, checks.eight_frames(32), steps=steps, lr=2e-3)
+    assert found.shown < stated * found.least
     network.train()
     assert network.encoder.training is not bool(options.get("freeze"))
 

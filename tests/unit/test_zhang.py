@@ -114,39 +114,35 @@ def test_wrong_options_are_told(name, options, sentence):
 
 # --------------------------------------------------------------------------------------------- learning
 
-# name, options, loss, learning rate, steps, what must be reached. Entropy of the soft targets leaves 1.11 of the weighted
-# cross-entropy; grey's squared error is .046.
+# name, options, loss, learning rate, steps, loss that must be reached, and share of the best single colour's squared error
+# that must be reached in evaluation. Entropy of the soft targets leaves 1.11 of the weighted cross-entropy.
 FITS = [
-    ("eccv16", {"width": 0.25}, {"name": "classes"}, 1e-3, 60, 1.5),
-    ("eccv16", {"width": 0.25}, {"name": "mse"}, 1e-3, 40, 0.008),
-    ("siggraph17", {"width": 0.125, "classes": False}, {"name": "mse"}, 3e-3, 40, 0.008),
-    ("siggraph17", {"width": 0.125}, {"name": "l1", "weight": 10, "classes": 1}, 3e-3, 60, 3.5),
-    ("siggraph17", {"width": 0.125, "detach": True}, {"name": "l1", "weight": 10, "classes": 1}, 3e-3, 60, 4.0),
+    ("eccv16", {"width": 0.25}, {"name": "classes"}, 1e-3, 120, 1.5, 0.3),
+    ("eccv16", {"width": 0.25}, {"name": "mse"}, 1e-3, 100, 0.006, 0.2),
+    ("siggraph17", {"width": 0.125, "classes": False}, {"name": "mse"}, 3e-3, 100, 0.006, 0.2),
+    ("siggraph17", {"width": 0.125}, {"name": "l1", "weight": 10, "classes": 1}, 3e-3, 120, 3.5, 0.35),
+    ("siggraph17", {"width": 0.125, "detach": True}, {"name": "l1", "weight": 10, "classes": 1}, 3e-3, 120, 3.5, 0.35),
 ]
 
 
-@pytest.mark.parametrize(("name", "options", "loss", "lr", "steps", "stated"), FITS)
-def test_eight_frames_are_learnt_and_gradients_reach_everything(name, options, loss, lr, steps, stated):
+@pytest.mark.parametrize(("name", "options", "loss", "lr", "steps", "stated", "share"), FITS)
+def test_eight_frames_are_learnt_and_gradients_reach_everything(name, options, loss, lr, steps, stated, share):
     network, family = checks.built(name, **options)
     lab = checks.eight_frames(32)
     extra = {"hints": hints_of(lab)} if family.hints else {}
     if loss["name"] == "mse":
-        _, last = checks.overfit(network, family, lab, steps=steps, lr=lr, **extra)
+        found = checks.overfit(network, family, lab, steps=steps, lr=lr, **extra)
     else:
-        _, last = checks.overfit(network, family, lab, steps=steps, lr=lr, loss=minimised(**loss), **extra)
-    assert last < stated
+        found = checks.overfit(network, family, lab, steps=steps, lr=lr, loss=minimised(**loss), **extra)
+    assert found.last < stated and found.shown < share * found.least
 
 
 def test_votes_learnt_become_the_colours_of_the_frames():
     """Trained with classes alone, the annealed mean is the picture: far nearer than grey."""
     network, family = checks.built("eccv16", width=0.25)
     lab = checks.eight_frames(32)
-    checks.overfit(network, family, lab, steps=60, lr=1e-3, loss=minimised(name="classes", rebalance=None))
-    network.train()
-    with torch.no_grad():
-        values = family.coding.values(run(network, family, View(lab[:, :1]))[0])
-    target = family.coding.encode_target(lab)
-    assert (values - target).square().mean() < 0.4 * target.square().mean()
+    found = checks.overfit(network, family, lab, steps=60, lr=1e-3, loss=minimised(name="classes", rebalance=None))
+    assert found.shown < 0.3 * family.coding.encode_target(lab).square().mean()
 
 
 def test_exact_votes_are_decoded_to_their_colours():

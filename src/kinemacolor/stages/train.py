@@ -74,6 +74,7 @@ def train(
     augment = inputs.cropped(model, augment)
     family = models.family(model.family)
     fit.quiet()
+    fit.keep_memory()
     torch.set_num_threads(model.threads)
     lightning.seed_everything(model.seed, workers=True, verbose=False)
 

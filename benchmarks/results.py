@@ -133,7 +133,7 @@ QUESTIONS = (
     Question("Photos", "and costs nothing in ab error", "eccv16", "eccv16_mse"),
     Question("Previous", "beta = 1 beats .8 with VGG-16", "vgg16_prev_beta1", "vgg16_prev"),
     Question("Previous", "beta = 1 beats .8 with AlexNet", "alexnet_prev_beta1", "alexnet_prev"),
-    Question("Previous", "its own last frame is a better input than another model's", "vgg16_prev_own", "vgg16_prev_beta1"),
+    Question("Previous", "its own last frame is a better input than another model's", "vgg16_prev_own", "vgg16_prev_mended"),
 )
 
 

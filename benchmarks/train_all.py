@@ -20,8 +20,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kinemacolor import models, params
-from kinemacolor.dag import write_slices
+from kinemacolor import params
+from kinemacolor.dag import asked_for, write_slices
 from kinemacolor.errors import UserError
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -56,27 +56,31 @@ def tasks(chosen: params.Params, wanted: set[str], data: Path, root: Path) -> li
         root: folder to write.
     """
     found: dict[str, Task] = {}
+    asked = asked_for(chosen)
 
     def add(task: Task) -> str:
         found.setdefault(task.name, task)
         return task.name
 
+    def place(artefact: str) -> str:
+        # Weights stand beside the frames; what this run makes for itself lies below the root.
+        kind, _, rest = artefact.removeprefix("data/").partition("/")
+        return str((data if kind == "weights" else root) / kind / rest)
+
     def trained(dataset: str, name: str, frames: list[str], table: str, slices: Path) -> str:
         model, needs, extra = chosen.models[name], set(), []
-        if model.pretrained is not None:
-            extra += ["--weights", str(data / "weights" / model.pretrained)]
-        if model.family in models.EMBEDS:
-            out = root / "embeddings" / dataset / model.pretrained
-            command = ["embed", *frames, "--weights", str(data / "weights" / model.pretrained)]
-            needs.add(add(Task(f"embed {dataset} {model.pretrained}", [*command, "--out", str(out)], out, (dataset, name))))
-            extra += ["--embeddings", str(out)]
-        if (other := model.precoloured_by) is not None:
-            first = trained(dataset, other, frames, table, slices)
-            before, out = root / "models" / dataset / other, root / "coloured" / dataset / other
-            command = ["precolour", str(before), *frames, "--filter", table, "--out", str(out)]
-            task = Task(f"precolour {dataset} {other}", command, out, (dataset, name), {first})
+        given = {option: place(artefact) for option, artefact in asked[dataset, name].items()}
+        for option, path in given.items():
+            extra += [f"--{option}", path]
+        if "embeddings" in given:
+            command = ["embed", *frames, "--weights", given["weights"], "--out", given["embeddings"]]
+            task = Task(f"embed {dataset} {model.pretrained}", command, Path(given["embeddings"]), (dataset, name))
+            needs.add(add(task))
+        if "coloured" in given:
+            first = trained(dataset, model.precoloured_by, frames, table, slices)
+            command = ["precolour", given["before"], *frames, "--filter", table, "--out", given["coloured"]]
+            task = Task(f"precolour {dataset} {model.precoloured_by}", command, Path(given["coloured"]), (dataset, name), {first})
             needs |= {first, add(task)}
-            extra += ["--coloured", str(out), "--before", str(before)]
         out = root / "models" / dataset / name
         command = ["train", *frames, "--filter", table, "--params", str(slices / f"train-{dataset}-{name}.json"), *extra]
         command += ["--dataset", dataset, "--name", name, "--out", str(out)]

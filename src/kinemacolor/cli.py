@@ -116,20 +116,20 @@ def sync(
     out: Out,
     colour: Annotated[Path | None, typer.Argument(help="The colour print.")] = None,
     params: Slice = None,
-    max_offset: Annotated[float | None, typer.Option(help="Seconds by which one intro may be longer.")] = None,
     offset: Annotated[int | None, typer.Option(help="Grey frame minus colour frame, if it is known.")] = None,
     allow_truncated: Truncated = False,
 ) -> None:
     """Find which frame of one print is which of the other, and what both show."""
+    from kinemacolor.report.sync_table import segment_table
     from kinemacolor.stages import sync as stage
 
-    values = _values(params, settings.SyncParams, {"max_offset": max_offset, "offset": offset})
+    values = _values(params, settings.SyncParams, {"offset": offset})
     if colour is None:
         found = stage.sync_source(grey, params=values, out=out, allow_truncated=allow_truncated)
     else:
         found = stage.sync(grey, colour, params=values, out=out, allow_truncated=allow_truncated)
-    for name, value in found.rows():
-        print(f"{name:>14}  {value}")
+    names = ("grey_rate", "colour_rate", "grey_frames", "colour_frames", "geometry")
+    print(segment_table(found.path, **{name: getattr(found, name) for name in names}))
 
 
 @app.command()
@@ -379,6 +379,27 @@ def models(
             *(f"{value:,}" if isinstance(value, int) else str(value or "") for key, value in row.items() if key != "source")
         )
     Console().print(table)
+
+
+@app.command("make-print")
+def make_print(
+    film: Annotated[Path, typer.Argument(help="The film of which a print is made.")],
+    recipe: Annotated[Path, typer.Option(help="How it is made: YAML or JSON with the keys of a recipe.")],
+    out: Out,
+) -> None:
+    """Make a print of a film by a recipe, with the true alignment beside it (<name>.alignment.parquet)."""
+    from kinemacolor.media import prints
+    from kinemacolor.media.progress import shown
+
+    if not recipe.is_file():
+        raise UserError(f"{recipe} is missing: put the recipe there or correct the path.")
+    values = settings.read_document(recipe)
+    if not values:
+        raise UserError(f"{recipe} holds no key of a recipe: write some, such as height: 360.")
+    chosen = settings.section(settings.Recipe, values, str(recipe))
+    with shown(f"make {out}") as progress:
+        made = prints.make_print(film, chosen, _video_path(out), progress=progress)
+    print(f"{made.frames} frames at {made.rate} a second; the truth is in {prints.truth_file(out)}")
 
 
 @app.command()

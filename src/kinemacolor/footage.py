@@ -1,7 +1,7 @@
 """Footage as a comparison shows it: the true picture, the grey one, and its lightness, frame for frame.
 
 For a film pair the grey picture is the grey print's own frame, found by the alignment (never by its place in a list) and
-laid over the area that both prints show. Any other video is its own grey print: the neutral rendering of its L*.
+laid over the area that both prints show, turned back if it is turned. Any other video is its own grey print: the neutral rendering of its L*.
 
 A collection is shown as one silent film: clips one after the other, photographs one a second. What has another shape than
 the first stands between black bars, since nothing is ever stretched.
@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from kinemacolor.align.laying import set_upright, turn_left_over
 from kinemacolor.colour import grey_rgb, lightness_of_grey, rgb_to_lab, to_uint8
 from kinemacolor.errors import UserError
 from kinemacolor.files import read_json
@@ -206,6 +207,8 @@ class _Pair(Footage):
         self.width, self.height = (int(np.floor(far)) - near & ~1 for near, far in ((self._left, right), (self._top, bottom)))
         self._box = tuple(geometry["grey_crop"])
         transform = np.array(geometry["transform"], np.float64)
+        # What a network sees is cut upright, as the frames stage does it.
+        self._left_over = turn_left_over(transform, geometry["colour_crop"], geometry["grey_crop"])
         self._panel_to_grey = transform @ np.array([[1, 0, self._left], [0, 1, self._top], [0, 0, 1]], np.float64)
 
     def sights(self, start: float, end: float) -> Iterator[Sight]:
@@ -234,7 +237,8 @@ class _Pair(Footage):
         truth = picture.pixels[self._top : self._top + self.height, self._left : self._left + self.width]
         if grey is None:
             return Sight(picture.time, truth, None, None, None)
-        return Sight(picture.time, truth, self._laid_over(grey), self._laid_over(_grey_lightness()[grey]), grey)
+        original = grey if self._left_over is None else set_upright(grey, self._left_over)
+        return Sight(picture.time, truth, self._laid_over(grey), self._laid_over(_grey_lightness()[grey]), original)
 
     def _laid_over(self, grey: np.ndarray) -> np.ndarray:
         """The grey print's pixels where the true panel shows the same thing, bilinearly."""

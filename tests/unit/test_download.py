@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import imageio_ffmpeg
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
@@ -300,8 +302,10 @@ def test_a_pair_whose_grey_print_is_made(film: bytes, tmp_path: Path) -> None:
     grey = {"recipe": {"trim_frames": 5, "intro_frames": 30, "height": 64}}
     out = get(FilmPairSource(kind="film_pair", **ABOUT, colour={"path": str(tmp_path / "film.mp4")}, grey=grey), tmp_path)
     source = read_source(out)
-    assert sorted(file.name for file in out.iterdir()) == ["colour.mp4", "grey.mp4", "source.json"]
+    assert sorted(file.name for file in out.iterdir()) == ["colour.mp4", "grey.alignment.parquet", "grey.mp4", "source.json"]
     assert source.truth_offset == 25
+    truth = pq.read_table(source.truth_path)
+    assert (np.array(truth["grey_frame"]) - np.array(truth["colour_frame"]) == 25).all() and len(truth) == 100 - 5
     assert source.print("grey").probe.frames == 100 - 5 + 30
     assert source.print("grey").origin["made_from"] == "colour"
     assert source.print("grey").origin["recipe"]["intro_frames"] == 30

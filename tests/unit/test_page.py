@@ -18,10 +18,24 @@ from kinemacolor.errors import UserError
 from kinemacolor.files import write_json
 from kinemacolor.frames.index import FrameStore, ShardWriter
 from kinemacolor.media.probe import Probe
-from kinemacolor.media.sources import PrintRecord, SourceRecord
+from kinemacolor.media.sources import PrintRecord, SourceRecord, read_source
 from kinemacolor.report import page
-from kinemacolor.report.page import DatasetResult, ModelResult, Part, Print, ReportData, Source, Sync, build_page, duration, table
+from kinemacolor.report.page import (
+    DatasetResult,
+    ModelResult,
+    Part,
+    Print,
+    ReportData,
+    Source,
+    Sync,
+    SyncSegment,
+    build_page,
+    duration,
+    percent,
+    table,
+)
 from kinemacolor.report.plots import NEUTRAL, Curves, colours, curves_svg, save_curves, small_copy
+from kinemacolor.report.segments import Agreement
 from kinemacolor.stages.report import grey_error, origin, report
 
 
@@ -32,6 +46,10 @@ def figures(ab: float) -> dict[str, dict[str, float]]:
 
 def curve(epochs: int) -> list[dict[str, float]]:
     return [{"epoch": e, "train_loss": 1 / e, "val_loss": 1.2 / e, "val_mse_ab@128": 0.02 / e} for e in range(1, epochs + 1)]
+
+
+def row(unsure: bool = False) -> SyncSegment:
+    return SyncSegment("0–13,999", "0:00.00–9:43.33", "173–14,172", "0:07.21–9:50.54", "same speed", "0.931", "0.400", unsure)
 
 
 @pytest.fixture
@@ -62,7 +80,23 @@ def data(tmp_path: Path, picture: Path) -> ReportData:
         picture,
     )
     prints = [Print("Colour print", "From the web.", 1280, 720, "24", 14315, 596.5, True, "https://example.org/film?a=1&b=2")]
-    sync = Sync(173, 14000, 1, 0.95, 0.1, 173, 7.208, {"pairs": picture})
+    sync = Sync(
+        offset=173,
+        pairs=14000,
+        segments=1,
+        confidence=0.95,
+        residual_px=0.1,
+        truth_offset=173,
+        seconds=7.208,
+        plots={"pairs": picture},
+        rows=[row()],
+        own={"Grey print": "173 frames (7.2 s): 0–172", "Colour print": "nothing"},
+        speeds="same speed",
+        correlation=0.93,
+        share=0.978,
+        kind="scaled and shifted",
+        agreement=Agreement(14000, 0.995, 0.003, 0.002, 14100, 14000 / 14100),
+    )
     source = Source("film", "film_pair", "CC BY 3.0", "A film, (c) Somebody", prints, sync)
     parts = {"train": Part(40, 37, {"grey": 2, "black": 1}), "val": Part(9, 9, {})}
     dataset = DatasetResult("film", [source], (64, 96), 24, parts, [naive, net], ("naive", naive.metrics), video, picture)
@@ -131,7 +165,12 @@ def test_the_page_holds_the_figures(built: Page):
         assert figure in built.text, figure
     assert "Best is net, whose ab error is 0.75 on validation of that of naive." in built.text
     assert "Grey frame 173 shows what colour frame 0 shows (+7.208 s)" in built.text
-    assert "The recipe's own offset is 173 frames: equal." in built.text
+    assert "The recipe's own offset" not in built.text  # the truth's pairs say more
+    assert "Of 14\u202f000 found pairs 99.50 % are exact, 0.30 % one frame beside, 0.20 % wrong." in built.text
+    assert "Of the 14\u202f100 pairs that the recipe made, 99.29 % were found." in built.text
+    assert "correlation 0.930; 97.80 % of the shorter print" in built.text
+    assert "Grey print's own 173 frames (7.2 s): 0–172" in built.text
+    assert "scaled and shifted, right to 0.10 pixels of the grey print" in built.text
     assert "CC BY 3.0" in built.text and "A film, (c) Somebody" in built.text
 
 
@@ -163,6 +202,44 @@ def test_names_and_credits_are_escaped(data: ReportData, tmp_path: Path):
     read = Page(tmp_path / "x" / "index.html")
     assert read.tags.count("script") == 1  # ours
     assert bad in read.text
+
+
+def synced(data: ReportData, tmp_path: Path, **changes) -> Page:
+    """The page with another Sync in its only source."""
+    source = data.datasets[0].sources[0]
+    other = replace(data.datasets[0], sources=[replace(source, sync=replace(source.sync, **changes))])
+    build_page(ReportData([other]), tmp_path / "reports" / "other.html")
+    return Page(tmp_path / "reports" / "other.html")
+
+
+def test_many_segments_are_folded_and_few_are_not(data: ReportData, tmp_path: Path):
+    few = synced(data, tmp_path, rows=[row()] * 12)
+    assert "details" not in few.tags[few.tags.index("h4") :]
+    many = synced(data, tmp_path, rows=[row()] * 70 + [row(unsure=True)] * 3)
+    assert "details" in many.tags[many.tags.index("h4") :]
+    assert "All 73 segments, 3 of low confidence" in many.text
+    assert many.text.count("0.400 (low)") == 3
+    # The wide table scrolls in a box of its own, which the keyboard reaches.
+    html = (tmp_path / "reports" / "other.html").read_text()
+    assert '<div class="scroll" tabindex="0" role="region" aria-label="Segments of film in film">' in html
+    assert "0–13\u202f999" in many.text and "173–14\u202f172" in many.text
+
+
+def test_what_is_not_known_of_a_sync_is_not_said(data: ReportData, tmp_path: Path):
+    unknown = dict(rows=[], own={}, speeds="", correlation=None, share=None, kind="", agreement=None)
+    old = synced(data, tmp_path, offset=None, seconds=None, residual_px=None, truth_offset=None, **unknown)
+    assert "in 1 segment, mean confidence 0.950. The offset varies." in old.text
+    assert "None" not in old.text and "Against the truth" not in old.text
+    constant = synced(data, tmp_path, truth_offset=171, **unknown)
+    assert "The recipe's own offset is 171 frames: off by 2." in constant.text
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [(1, "100 %"), (0.999999, "over 99.99 %"), (0.5, "50 %"), (0.9963, "99.63 %"), (1e-6, "under 0.01 %"), (0, "0 %")],
+)
+def test_a_share_is_whole_only_where_it_is(share: float, said: str):
+    assert percent(share) == said
 
 
 def test_equal_values_give_equal_bytes(data: ReportData, tmp_path: Path):
@@ -274,9 +351,14 @@ def lay_out(root: Path) -> None:
     for folder in ("sync/p", "frames/d/p", "filter", "compare"):
         (data / folder).mkdir(parents=True)
     rows = np.arange(50)
-    table = {"colour_frame": rows, "grey_frame": rows + 12, "segment": rows * 0, "confidence": rows * 0 + 0.5}
+    table = {"colour_frame": rows, "grey_frame": rows + 12, "segment": rows // 30, "confidence": rows * 0 + 0.5}
+    table |= {"colour_time": rows / 25, "grey_time": (rows + 12) / 25}
     pd.DataFrame(table).to_parquet(data / "sync/p/alignment.parquet")
-    write_json(data / "sync/p/geometry.json", {"residual_px": 0.25})
+    write_json(data / "sync/p/geometry.json", {"residual_px": 0.25, "kind": "similarity"})
+    spans = [dict(colour_start=s, colour_end=e, grey_start=s + 12, grey_end=e + 12) for s, e in ((0, 30), (30, 50))]
+    more = dict(speed=1.0, clock=1.0, alike=0.9)
+    segments = [spans[0] | more | {"confidence": 0.6}, spans[1] | more | {"confidence": 0.4}]
+    write_json(data / "sync/p/segments.json", {"segments": segments, "correlation": 0.875, "share": 0.5})
     for picture in ("sync/p/path.png", "sync/p/pairs.png", "compare/d.png"):
         Image.new("RGB", (40, 20), "red").save(data / picture)
 
@@ -316,7 +398,11 @@ def test_the_report_gathers_what_the_stages_left(tmp_path: Path, monkeypatch):
         "23.976",
     ):
         assert said in built.text, said
-    assert "50 pairs in 1 segment, mean confidence 0.500, geometry right to 0.25 pixels" in built.text
+    assert "50 pairs in 2 segments, mean confidence 0.500, correlation 0.875; 50 % of the shorter print." in built.text
+    assert "turned, scaled and shifted, right to 0.25 pixels" in built.text
+    assert "Grey print's own 2 stretches, 50 frames (2.1 s): 0–11 (0.50 s), 62–99 (1.6 s)" in built.text
+    assert "0–29 0:00.00–0:01.20 12–41 0:00.48–0:01.68 same speed 0.900 0.600" in built.text
+    assert "30–49 0:01.20–0:02.00 42–61 0:01.68–0:02.48 same speed 0.900 0.400 (low)" in built.text
     assert "The recipe's own offset is 12 frames: equal." in built.text
     pictures = tmp_path / "reports" / "pictures"
     there = sorted(str(path.relative_to(pictures)) for path in pictures.rglob("*.png"))
@@ -325,6 +411,39 @@ def test_the_report_gathers_what_the_stages_left(tmp_path: Path, monkeypatch):
         if not link.startswith(("#", "https://")):
             assert (tmp_path / "reports" / link).is_file()
     assert "video" not in built.tags  # none was rendered
+
+
+def test_a_made_print_is_held_against_its_truth(tmp_path: Path):
+    lay_out(tmp_path)
+    # Of the fifty pairs: 40 right, 5 one beside, 3 far off, 2 of frames that the print does not show; 10 were not found.
+    frames = np.concatenate([np.arange(48), np.arange(60, 70)])
+    true = frames + 12
+    true[40:45] += 1
+    true[45:48] += 30
+    truth = {"colour_frame": frames, "grey_frame": true, "confidence": np.ones(58)}
+    file = tmp_path / "data/raw/p/grey.alignment.parquet"
+    pd.DataFrame(truth).to_parquet(file)
+    record = read_source(tmp_path / "data/raw/p")
+    prints = dict(record.prints) | {"grey": replace(record.prints["grey"], truth_path=file)}
+    replace(record, prints=prints).write()
+    out = tmp_path / "reports" / "index.html"
+    gathered = report({"d": ["net"]}, data=tmp_path / "data", reports=tmp_path / "reports", out=out)
+    assert gathered.datasets[0].sources[0].sync.agreement == Agreement(50, 0.8, 0.1, 0.1, 58, 48 / 58)
+    said = "Of 50 found pairs 80 % are exact, 10 % one frame beside, 10 % wrong. Of the 58 pairs that the recipe made, 82.76 %"
+    assert said in Page(out).text
+    file.unlink()
+    with pytest.raises(UserError, match=r"grey\.alignment\.parquet is missing: remove .* and run the download stage again"):
+        report({"d": ["net"]}, data=tmp_path / "data", reports=tmp_path / "reports", out=out)
+
+
+def test_a_sync_of_an_older_version_makes_a_page(tmp_path: Path):
+    lay_out(tmp_path)
+    (tmp_path / "data/sync/p/segments.json").unlink()
+    table = pd.read_parquet(tmp_path / "data/sync/p/alignment.parquet").drop(columns=["colour_time", "grey_time"])
+    table.to_parquet(tmp_path / "data/sync/p/alignment.parquet")
+    out = tmp_path / "reports" / "index.html"
+    report({"d": ["net"]}, data=tmp_path / "data", reports=tmp_path / "reports", out=out)
+    assert "50 pairs in 2 segments, mean confidence 0.500." in Page(out).text
 
 
 def test_a_missing_artefact_is_named(tmp_path: Path):

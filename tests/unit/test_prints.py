@@ -1,9 +1,10 @@
-"""Made grey prints: exact to the frame, to the tone and to the sample, on films whose every frame carries its number."""
+"""Made prints: exact to the frame, the pixel, the tone and the sample, on films whose every frame carries its number."""
 
 from __future__ import annotations
 
 import itertools
 import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,11 +12,15 @@ import av
 import cv2
 import imageio_ffmpeg
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from kinemacolor.errors import UserError
 from kinemacolor.files import sha256_of
-from kinemacolor.media.prints import make_print
+from kinemacolor.media.decode import decode
+from kinemacolor.media.prints import make_print, truth_file
+from kinemacolor.media.probe import probe
+from kinemacolor.media.programme import ADDED, BLACK, placement
 from kinemacolor.params import Recipe
 
 HEIGHT, WIDTH, FRAMES, BITS = 144, 256, 60, 8
@@ -72,17 +77,14 @@ def full_range(luma: np.ndarray) -> np.ndarray:
     return (luma.astype(np.float64) - 16) / 219 * 255
 
 
-def read_number(luma: np.ndarray, recipe: Recipe) -> int:
-    """The number that a frame of the print spells, read at the places to which crop and scale moved the squares."""
-    left, top = round(recipe.crop[0] * WIDTH), round(recipe.crop[1] * HEIGHT)
-    kept_h = HEIGHT - top - round(recipe.crop[3] * HEIGHT)
-    kept_w = WIDTH - left - round(recipe.crop[2] * WIDTH)
-    number = 0
+def read_number(luma: np.ndarray, recipe: Recipe, *, lines: slice = slice(None), middle: float = 126) -> int:
+    """The number that a frame of the print spells, read where the recipe puts the squares; in some lines only."""
+    transform, number = placement(recipe, HEIGHT, WIDTH).transform, 0
+    rows = np.arange(luma.shape[0])[lines]
     for bit in range(BITS):
-        y = (FIRST_SQUARE[0] + SIDE / 2 - top) * luma.shape[0] / kept_h
-        x = (FIRST_SQUARE[1] + SIDE * (bit + 0.5) - left) * luma.shape[1] / kept_w
-        centre = luma[int(y) - 2 : int(y) + 3, int(x) - 2 : int(x) + 3]
-        number |= int(centre.mean() > 126) << bit
+        x, y = transform @ (FIRST_SQUARE[1] + SIDE * (bit + 0.5), FIRST_SQUARE[0] + SIDE / 2, 1)
+        near = rows[np.abs(rows + 0.5 - y) < 3]
+        number |= int(luma[near, int(x) - 2 : int(x) + 3].mean() > middle) << bit
     return number
 
 
@@ -97,12 +99,237 @@ def test_every_frame_is_the_one_it_should_be(films, tmp_path, rate, trim, intro)
     calls = []
     made = make_print(films[rate], recipe, tmp_path / "grey.mp4", progress=lambda *step: calls.append(step))
     luma, chroma, times = planes(tmp_path / "grey.mp4")
-    assert made == {"offset": intro - trim, "frames": len(luma)}
+    assert (made.truth_offset, made.frames) == (intro - trim, len(luma))
     assert len(luma) == FRAMES - trim + intro
     assert [read_number(frame, recipe) for frame in luma[intro:]] == list(range(trim, FRAMES))
     assert (chroma == 128).all()
     assert times == [number / Fraction(rate) for number in range(len(luma))]
     assert calls[-1] == (len(luma), len(luma))
+
+
+EDITS = {
+    "reels": {"reels": [(30, 60), (0, 20), (40, 50)]},
+    "cuts": {"remove": [(10, 17), (40, 41)], "trim_end_frames": 3},
+    "own": {
+        "hold": [{"at": 20, "frames": 5}], "black": [{"at": 30, "frames": 4}], "added": [{"at": 8, "frames": 6}],
+        "intro_frames": 4, "outro_frames": 3,
+    },
+    "fade": {"fade": 6, "intro_frames": 2},
+    "pal": {"frame_rate": "25"},
+    "repeat": {"frame_rate": "30", "conversion": "repeat", "intro_frames": 3},
+    "fewer": {"frame_rate": "18", "conversion": "repeat"},
+    "pulldown": {"frame_rate": "30000/1001", "conversion": "pulldown", "remove": [(20, 23)], "trim_end_frames": 1},
+    "woven in colour": {"frame_rate": "30000/1001", "conversion": "pulldown", "colour": True},
+    "dropped": {"drop": 0.2, "intro_frames": 3},
+    "turned": {"turn": 4.0, "shift": (3.4, -2.6), "crop": (0.02, 0.03, 0.04, 0.01)},
+    "boxed": {"bars": (0.1, 0.12, 0.05, 0.12), "width": 300, "reels": [(5, 60)]},
+    "painted": {"paint": 1.0, "grain": 9},
+    "all": {
+        "reels": [(25, 60), (0, 25)], "hold": [{"at": 40, "frames": 3}], "frame_rate": "30000/1001", "conversion": "pulldown",
+        "drop": 0.1, "crop": (0.05, 0.02, 0.03, 0.04), "width": 210, "turn": -2, "bars": (0, 0.1, 0, 0.1), "colour": True,
+        "paint": 0.4, "gamma": 1.2, "contrast": 0.8, "grain": 4, "logo": True, "subtitles": True, "intro_frames": 5,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_every_frame_shows_what_the_programme_says(films, tmp_path, name):
+    recipe = Recipe(**{"height": 144, "seed": 8, "crf": 12} | EDITS[name])
+    told = make_print(films["24/1"], recipe, tmp_path / "grey.mp4")
+    luma, _, times = planes(tmp_path / "grey.mp4")
+    luma = full_range(luma)
+    assert len(luma) == told.frames == len(times)
+    assert times == [int(tick) / told.rate for tick in told.tick]
+    for k in range(told.frames):
+        middle = 126 * float(told.edit.gain[told.one[k]])
+        if told.first[k] >= 0 and told.woven[k]:
+            assert read_number(luma[k], recipe, lines=slice(0, None, 2)) == told.first[k]
+            assert read_number(luma[k], recipe, lines=slice(1, None, 2)) == told.second[k]
+        elif told.first[k] >= 0:
+            assert read_number(luma[k], recipe, middle=middle) == told.first[k], k
+        elif told.kind[k] == BLACK:
+            assert luma[k].max() < 6
+    pairs = pq.read_table(truth_file(tmp_path / "grey.mp4")).to_pydict()
+    assert {key: list(column) for key, column in told.alignment().items()} == pairs
+
+
+def test_blended_frames_are_the_mix_that_the_programme_says(films, tmp_path):
+    one = {"height": 144, "crf": 1}
+    make_print(films["24/1"], Recipe(**one), tmp_path / "plain.mp4")
+    told = make_print(films["24/1"], Recipe(**one, frame_rate="25", conversion="blend"), tmp_path / "blend.mp4")
+    plain, blend = (planes(tmp_path / f"{name}.mp4")[0].astype(float) for name in ("plain", "blend"))
+    assert len(blend) == told.frames
+    for k in range(told.frames):
+        mixed = plain[told.first[k]] * told.weight[k]
+        if told.second[k] >= 0:
+            mixed += plain[told.second[k]] * (1 - told.weight[k])
+        assert np.abs(mixed - blend[k]).mean() < 1
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc", "mpeg4", "mpeg2", "vp9"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_every_codec_keeps_frames_and_times(films, tmp_path, codec, suffix):
+    recipe = Recipe(codec=codec, height=108, drop=0.1, intro_frames=5, crf=14)
+    path = tmp_path / f"grey{suffix}"
+    told = make_print(films["24000/1001"], recipe, path)
+    luma, chroma, times = planes(path)
+    assert [read_number(frame, recipe) for frame in luma[told.first >= 0]] == told.first[told.first >= 0].tolist()
+    assert np.array(times, float) == pytest.approx(told.time, abs=6e-4)  # Matroska counts milliseconds
+    assert np.abs(chroma.astype(int) - 128).max() <= 1
+    found = probe(path)
+    assert found.codec == {"mpeg2": "mpeg2video"}.get(codec, codec) and found.frames == told.frames
+    assert found.last_good_time is None
+
+
+def test_lower_crf_is_better_for_every_codec(films, tmp_path):
+    make_print(films["24/1"], Recipe(height=144, crf=1), tmp_path / "best.mp4")
+    best = planes(tmp_path / "best.mp4")[0].astype(float)
+    for codec in ("h264", "hevc", "mpeg4", "mpeg2", "vp9"):
+        errors = []
+        for crf in (12, 36):
+            make_print(films["24/1"], Recipe(height=144, codec=codec, crf=crf), tmp_path / "print.mp4")
+            errors.append(np.abs(planes(tmp_path / "print.mp4")[0] - best).mean())
+        assert errors[0] < 1.6 and errors[1] > 1.5 * errors[0], (codec, errors)
+
+
+PLACES = {
+    "plain": {},
+    "cropped": {"crop": (0.07, 0.03, 0.02, 0.08), "height": 150},
+    "stretched": {"crop": (0.05, 0.02, 0.01, 0.03), "width": 240, "height": 100},
+    "larger": {"height": 220, "width": 330},
+    "turned": {"turn": 6.5, "shift": (4.3, -3.7), "height": 160},
+    "boxed and turned": {"bars": (0.12, 0.1, 0.06, 0.14), "turn": -3.0, "shift": (-2.25, 1.5), "height": 200, "width": 340},
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_pixels_lie_where_placement_says(tmp_path, name):
+    """Blobs of light and of colour, whose middles are known to a hundredth of a pixel."""
+    recipe = Recipe(**{"height": 144, "crf": 1, "colour": True} | PLACES[name])
+    blobs = [(80.3, 60.7), (180.6, 88.2), (128.0, 70.5)]  # x, y of the film, continuous
+    y, x = np.mgrid[:HEIGHT, :WIDTH] + 0.5
+    bell = lambda x, y, at: np.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2) / (2 * 6.0**2))  # noqa: E731
+    luma = 50 + 150 * sum(bell(x, y, blob) for blob in blobs)
+    # H.264's chroma: at the left of two luma pixels, between two lines.
+    v, u = np.mgrid[: HEIGHT // 2, : WIDTH // 2]
+    chroma = 128 + 90 * sum(bell(2 * u + 0.5, 2 * v + 1.0, blob) for blob in blobs)
+    frame = np.concatenate([np.rint(part).astype(np.uint8).ravel() for part in (luma, chroma, 256 - chroma)])
+    about = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{WIDTH}x{HEIGHT}", "-r", "24", "-i", "pipe:"]
+    film = tmp_path / "film.mp4"
+    ffmpeg(*about, "-c:v", "libx264", "-crf", "1", str(film), feed=frame.tobytes() * 4)
+    make_print(film, recipe, tmp_path / "print.mp4")
+    seen, colours, _ = planes(tmp_path / "print.mp4")
+    height, width = seen.shape[1:]
+    blue = colours[2].reshape(2, height // 2, width // 2)[0].astype(float) - 128
+    placed = placement(recipe, HEIGHT, WIDTH)
+    for blob in blobs:
+        at = placed.transform @ (*blob, 1)
+        assert middle(seen[2] - 50.0, at, 13) == pytest.approx(at, abs=0.08)
+        sited = middle(blue, ((at[0] + 0.5) / 2, at[1] / 2), 7)
+        assert (2 * sited[0] - 0.5, 2 * sited[1]) == pytest.approx(at, abs=0.15)
+    left, top, right, bottom = placed.box
+    outside = np.ones((height, width), bool)
+    outside[int(top) : int(np.ceil(bottom)), int(left) : int(np.ceil(right))] = False
+    assert np.abs(seen[2][outside] - 16.0).max(initial=0) <= 3
+
+
+def middle(light: np.ndarray, near: tuple[float, float], reach: int) -> tuple[float, float]:
+    """Where a blob of light is: its bell, fitted by the logarithm, in continuous coordinates."""
+    left, top = round(near[0] - 0.5) - reach // 2, round(near[1] - 0.5) - reach // 2
+    area = np.log(np.maximum(light[top : top + reach, left : left + reach], 1))
+    y, x = np.mgrid[:reach, :reach]
+    terms = np.stack([x**2, x * y, y**2, x, y, np.ones_like(x)], -1).reshape(-1, 6).astype(float)
+    a, b, c, d, e, _ = np.linalg.lstsq(terms, area.ravel(), rcond=None)[0]
+    at = np.linalg.solve([[2 * a, b], [b, 2 * c]], [-d, -e])
+    return at[0] + left + 0.5, at[1] + top + 0.5
+
+
+@pytest.mark.parametrize("layout", ["yuv420p10le", "yuv444p", "yuvj420p", "gray", "gbrp", "yuv422p"])
+def test_films_in_other_layouts(tmp_path, layout):
+    ramp = np.tile(np.linspace(10, 245, 256).astype(np.uint8), (4, 144, 1))
+    rgb = np.stack([ramp, np.roll(ramp, 20, 2), ramp], -1) if layout != "gray" else np.stack([ramp] * 3, -1)
+    about = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "256x144", "-r", "24", "-i", "pipe:"]
+    coding = ["-c:v", "libx264rgb" if layout == "gbrp" else "libx264", "-crf", "1", "-pix_fmt"]
+    range_ = "pc" if layout in ("yuvj420p", "gray", "gbrp") else "tv"
+    scaling = [] if layout == "gbrp" else ["-vf", f"scale=out_color_matrix=bt709:out_range={range_}"]
+    tags = [] if layout == "gbrp" else ["-colorspace", "bt709", "-color_range", range_]
+    coding += ["rgb24" if layout == "gbrp" else layout]
+    ffmpeg(*about, *scaling, *coding, *tags, str(tmp_path / "film.mkv"), feed=rgb.tobytes())
+    expected = rgb[0] @ (0.2126, 0.7152, 0.0722)
+    for colour in (False, True):
+        make_print(tmp_path / "film.mkv", Recipe(height=144, crf=1, colour=colour, paint=0.0), tmp_path / "print.mp4")
+        luma, chroma, _ = planes(tmp_path / "print.mp4")
+        assert np.abs(full_range(luma[2]) - expected)[:, 30:-30].mean() < 1.2
+        assert (chroma.std() > 3) == (colour and layout != "gray")
+
+
+def test_a_film_that_is_shown_turned(tmp_path):
+    """As phones write it: the picture lies on its side and a number says so."""
+    film = np.zeros((4, 96, 160, 3), np.uint8)
+    film[:, :48] = (200, 60, 60)
+    encode(tmp_path / "lying.mp4", film, "24/1")
+    ffmpeg("-display_rotation", "90", "-i", str(tmp_path / "lying.mp4"), "-c", "copy", str(tmp_path / "film.mp4"))
+    make_print(tmp_path / "film.mp4", Recipe(height=160, colour=True, crf=4), tmp_path / "print.mp4")
+    expected = next(decode(tmp_path / "film.mp4")).pixels
+    got = next(decode(tmp_path / "print.mp4")).pixels
+    assert got.shape == expected.shape == (160, 96, 3)
+    assert np.abs(got.astype(float) - expected).mean() < 4
+
+
+def test_colours_are_kept_and_grey_has_none(films, tmp_path):
+    make_print(films["24/1"], Recipe(height=144, colour=True, crf=4), tmp_path / "colour.mp4")
+    for film, made in zip(decode(films["24/1"]), decode(tmp_path / "colour.mp4"), strict=True):
+        assert np.abs(film.pixels.astype(float) - made.pixels).mean() < 4
+
+
+def test_paint_is_smooth_fixed_in_a_shot_and_new_in_the_next(tmp_path):
+    rng = np.random.default_rng(0)
+    shots = [
+        cv2.resize(rng.integers(60, 200, (5, 8, 3)).astype(np.uint8), (192, 128), interpolation=cv2.INTER_CUBIC) for _ in "ab"
+    ]
+    film = encode(tmp_path / "film.mp4", np.stack([shots[0]] * 6 + [255 - shots[1]] * 6), "24/1")
+    differences = {}
+    for paint in (0.5, 1.0):
+        for name, value in (("plain", 0.0), ("painted", paint)):
+            make_print(film, Recipe(height=128, paint=value, crf=1, seed=2), tmp_path / f"{name}.mp4")
+        plain, painted = (full_range(planes(tmp_path / f"{name}.mp4")[0]) for name in ("plain", "painted"))
+        differences[paint] = painted - plain
+    change = differences[1.0]
+    assert 25 < np.sqrt((change**2).mean()) < 55
+    assert differences[0.5].std() == pytest.approx(change.std() / 2, rel=0.1)
+    assert np.abs(np.diff(change, axis=2)).mean() < 2.5, "smooth"
+    within = [np.abs(change[a] - change[b]).mean() for a, b in ((1, 5), (6, 11))]
+    assert max(within) < 2 < 15 < np.abs(change[5] - change[6]).mean()
+
+
+def test_a_logo_and_subtitles_stand_where_and_when_they_should(tmp_path):
+    flat = encode(tmp_path / "flat.mp4", np.full((480, 144, 256, 3), 90, np.uint8), "12/1")
+    make_print(flat, Recipe(height=144, logo=True, subtitles=True, crf=12, seed=3), tmp_path / "print.mp4")
+    changed = np.abs(full_range(planes(tmp_path / "print.mp4")[0]) - 90) > 40
+    logo = changed[:, :60, 190:]
+    assert logo.any((1, 2)).all() and logo.mean() > 0.01
+    words = changed[:, 90:].any((1, 2))
+    assert 0.5 < words.mean() < 0.85
+    assert not changed[:, :60, :190].any() and not changed[:, 60:85].any()
+    lengths = [len(list(group)) / 12 for on, group in itertools.groupby(words) if on]
+    assert all(1.3 < seconds < 5.2 for seconds in lengths[:-1])
+
+
+def test_added_scenes_move_and_are_like_nothing_else(films, tmp_path):
+    recipe = Recipe(added=[{"at": 0, "frames": 90}, {"at": 30, "frames": 70}], height=108, crf=8, seed=1)
+    told = make_print(films["24/1"], recipe, tmp_path / "print.mp4")
+    luma = full_range(planes(tmp_path / "print.mp4")[0])
+    added = luma[told.kind == ADDED]
+    assert len(added) == 160
+    steps = np.abs(np.diff(added, axis=0)).mean((1, 2))
+    assert steps.min() > 0.15, "no two frames are alike"
+    assert added.std((1, 2)).min() > 8, "textured"
+    one, other, film = (
+        (part - part.mean((1, 2), keepdims=True)).reshape(len(part), -1)
+        for part in (luma[:90], luma[120:190], luma[told.first >= 0])
+    )
+    unit = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in (one, other, film)]
+    assert (unit[0] @ unit[1].T).max() < 0.8 and (unit[0] @ unit[2].T).max() < 0.8
 
 
 def test_format_and_tags(films, tmp_path):
@@ -179,17 +406,113 @@ def test_sound_stays_with_the_picture(tmp_path):
     assert len(samples) / rate == pytest.approx((72 - 11 + 50) / 24, abs=0.06)
 
 
-def test_same_recipe_same_bytes_and_another_seed_other_bytes(films, tmp_path):
-    recipe = Recipe(trim_frames=4, intro_frames=20, height=108, grain=4, seed=1)
-    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        make_print(films["24/1"], recipe.model_copy(update={"seed": seed}), tmp_path / f"{name}.mp4")
+def heard(path: Path) -> tuple[np.ndarray, int]:
+    """The sound of a film from its first picture on, one channel, and its rate."""
+    with av.open(str(path)) as container:
+        rate = container.streams.audio[0].rate
+        blocks = list(container.decode(audio=0))
+    samples = np.concatenate([block.to_ndarray()[0] for block in blocks])
+    return np.pad(samples, (max(0, round(float(blocks[0].pts * blocks[0].time_base) * rate)), 0)), rate
+
+
+def pitch(samples: np.ndarray, rate: int) -> float:
+    """The strongest frequency, to a hertz or so."""
+    strength = np.abs(np.fft.rfft(samples * np.hanning(len(samples)), 1 << 18))
+    return float(np.argmax(strength) * rate / (1 << 18))
+
+
+@pytest.fixture(scope="module")
+def singing(tmp_path_factory) -> Path:
+    """A film of four seconds whose tone is a hundred hertz higher in every one, 600 to 900."""
+    film = np.zeros((96, 96, 128, 3), np.uint8)
+    film[:] = np.arange(96)[:, None, None, None] * 2
+    tone = ["-f", "lavfi", "-i", "aevalsrc=0.5*sin(2*PI*t*(600+100*floor(t))):s=48000:d=4", "-c:a", "aac", "-b:a", "192k"]
+    return encode(tmp_path_factory.mktemp("singing") / "film.mp4", film, "24/1", *tone)
+
+
+@pytest.mark.parametrize("rate", ["25", "23", "30"])
+def test_sound_of_a_faster_print_is_higher(singing, tmp_path, rate):
+    make_print(singing, Recipe(frame_rate=rate, height=96), tmp_path / "print.mp4")
+    samples, per_second = heard(tmp_path / "print.mp4")
+    clock = int(rate) / 24
+    assert len(samples) / per_second == pytest.approx(4 / clock, abs=0.06)
+    for second in range(4):
+        part = samples[int((second + 0.15) / clock * per_second) : int((second + 0.85) / clock * per_second)]
+        assert pitch(part, per_second) == pytest.approx((600 + 100 * second) * clock, rel=0.004)
+
+
+@pytest.mark.parametrize("conversion", ["repeat", "blend"])
+def test_sound_of_a_print_of_the_same_clock_is_as_it_was(singing, tmp_path, conversion):
+    make_print(singing, Recipe(frame_rate="25", conversion=conversion, height=96), tmp_path / "print.mp4")
+    samples, rate = heard(tmp_path / "print.mp4")
+    assert pitch(samples[int(2.15 * rate) : int(2.85 * rate)], rate) == pytest.approx(800, abs=3)
+
+
+def test_sound_is_cut_with_the_reels(singing, tmp_path):
+    recipe = Recipe(
+        reels=[(48, 96), (0, 48)], remove=[(72, 84)], black=[{"at": 0, "frames": 24}], hold=[{"at": 24, "frames": 24}], height=96
+    )
+    told = make_print(singing, recipe, tmp_path / "print.mp4")
+    samples, rate = heard(tmp_path / "print.mp4")
+    assert len(samples) / rate == pytest.approx(told.frames / 24, abs=0.06)
+    # Seconds of the print and what is heard in them; None is the print's own.
+    for start, end, hertz in ((0, 1, 800), (1, 1.5, 900), (1.5, 2.5, None), (2.5, 3.5, 600), (3.6, 4.5, None), (4.6, 5.5, 700)):
+        part = samples[int((start + 0.1) * rate) : int((end - 0.1) * rate)]
+        if hertz is None:
+            assert 0 < part.std() < 0.02
+        else:
+            assert pitch(part, rate) == pytest.approx(hertz, abs=4) and part.std() > 0.2
+
+
+def test_a_print_may_be_silent(singing, tmp_path):
+    make_print(singing, Recipe(sound=False, height=96), tmp_path / "print.mp4")
+    assert probe(tmp_path / "print.mp4").audio is None
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc", "mpeg4", "mpeg2", "vp9"])
+def test_same_recipe_same_bytes_however_busy_the_machine(singing, tmp_path, codec):
+    recipe = Recipe(
+        trim_frames=4, intro_frames=20, height=108, grain=4, seed=1, codec=codec, paint=0.3, turn=1, reels=[(60, 96), (0, 60)]
+    )
+    make_print(singing, recipe, tmp_path / "a.mp4")
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3)]
+    try:
+        make_print(singing, recipe, tmp_path / "b.mp4")
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+    make_print(singing, recipe.model_copy(update={"seed": 2}), tmp_path / "c.mp4")
     one, same, other = (sha256_of(tmp_path / f"{name}.mp4") for name in "abc")
     assert one == same != other
+    assert truth_file(tmp_path / "a.mp4").read_bytes() == truth_file(tmp_path / "b.mp4").read_bytes()
 
 
 def test_errors_name_the_remedy_and_leave_nothing(films, tmp_path):
-    with pytest.raises(UserError, match="trim_frames"):
-        make_print(films["24/1"], Recipe(trim_frames=FRAMES), tmp_path / "grey.mp4")
+    for recipe, said in (
+        (Recipe(trim_frames=FRAMES), "trim_frames"),
+        (Recipe(remove=[(50, 61)]), r"recipe\.remove .* 60 frames"),
+        (Recipe(frame_rate="26", conversion="pulldown"), r"recipe\.frame_rate"),
+    ):
+        with pytest.raises(UserError, match=said):
+            make_print(films["24/1"], recipe, tmp_path / "grey.mp4")
     with pytest.raises(UserError, match="missing"):
         make_print(tmp_path / "absent.mp4", Recipe(), tmp_path / "grey.mp4")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_by_hand(films, tmp_path):
+    (tmp_path / "recipe.yaml").write_text("height: 72\ntrim_frames: 10\nlogo: true\n")
+    (tmp_path / "wrong.json").write_text('{"hight": 72}')
+    (tmp_path / "none.yaml").write_text("- a list")
+    command = [sys.executable, "-m", "kinemacolor.cli", "make-print", str(films["24/1"]), "--out", str(tmp_path / "print.mp4")]
+    run = lambda recipe: subprocess.run(  # noqa: E731
+        [*command, "--recipe", str(tmp_path / recipe)], capture_output=True, text=True, check=False
+    )
+    done = run("recipe.yaml")
+    assert done.returncode == 0 and "50 frames at 24 a second" in done.stdout
+    assert probe(tmp_path / "print.mp4").frames == 50
+    assert pq.read_table(tmp_path / "print.alignment.parquet").num_rows == 50
+    for recipe, said in (("wrong.json", "hight"), ("none.yaml", "no key of a recipe"), ("absent.yaml", "missing")):
+        failed = run(recipe)
+        assert failed.returncode == 2 and said in failed.stderr and len(failed.stderr.splitlines()) == 1

@@ -136,7 +136,7 @@ def test_a_name_with_a_colon_is_a_file(film: Path, tmp_path: Path, monkeypatch: 
     assert next(decode(Path("12:30.mp4"))).pixels.shape == (180, 320, 3)
     assert next(decode_stretch(Path("12:30.mp4"), start=5.0, end=6.0)).number == 120
     made = make_print(Path("12:30.mp4"), Recipe(height=90, trim_frames=200), Path("grey:print.mp4"))
-    assert probe(Path("grey:print.mp4")).frames == made["frames"] == 40
+    assert probe(Path("grey:print.mp4")).frames == made.frames == 40
 
 
 def test_what_lies_before_the_cut_can_be_read(film: Path, tmp_path: Path) -> None:

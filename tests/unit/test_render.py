@@ -199,7 +199,7 @@ def pair(tmp_path_factory) -> tuple[Path, Path]:
     prints = {}
     for name, file, origin in (("colour", "colour.mp4", {"path": "x"}), ("grey", "grey.mkv", {"made_from": "colour"})):
         path = raw / file
-        offset = truth["offset"] if name == "grey" else None
+        offset = truth.truth_offset if name == "grey" else None
         prints[name] = PrintRecord(path, origin, sha256_of(path), path.stat().st_size, probe(path), offset)
     SourceRecord(raw, "film_pair", "CC0", "Made by a test", "2026-01-01T00:00:00Z", prints).write()
 
@@ -209,7 +209,7 @@ def pair(tmp_path_factory) -> tuple[Path, Path]:
     geometry = {"colour_crop": crop, "grey_crop": [0, 0, grey.width, grey.height], "transform": transform, "residual_px": 0.0}
     (sync / "geometry.json").write_text(json.dumps(geometry))
     colour = np.arange(recipe.trim_frames, prints["colour"].probe.frames)
-    grey_frames = colour + truth["offset"]
+    grey_frames = colour + truth.truth_offset
     columns = {
         "colour_frame": colour,
         "grey_frame": grey_frames,

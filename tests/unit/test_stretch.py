@@ -63,6 +63,24 @@ def test_a_stretch_equals_the_full_decode(film: Path, grey: bool):
         assert all(np.array_equal(one.pixels, other.pixels) for one, other in zip(found, wanted, strict=True))
 
 
+def test_only_the_wanted_numbers_of_a_stretch_are_given(film: Path):
+    whole = list(decode(film, allow_truncated=True))
+    for start, end in ((0.0, 0.5), (2.0, 4.0)):
+        found = list(decode_stretch(film, start=start, end=end, wanted={3, 60, 61, 80, 120}))
+        wanted = [picture for picture in whole if start <= picture.time < end and picture.number in (3, 60, 61, 80, 120)]
+        assert [picture[:2] for picture in found] == [picture[:2] for picture in wanted]
+        assert all(np.array_equal(one.pixels, other.pixels) for one, other in zip(found, wanted, strict=True))
+
+
+def test_a_film_that_was_replaced_is_listed_anew(tmp_path: Path):
+    path = tmp_path / "film.mp4"
+    for seconds in (2, 4):
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-y", "-f", "lavfi"]
+        command += ["-i", f"testsrc2=size=96x64:rate=25:duration={seconds}", "-pix_fmt", "yuv420p", "-g", "25", str(path)]
+        subprocess.run(command, check=True)
+        assert [picture.number for picture in decode_stretch(path, start=1.6, end=9)] == list(range(40, 25 * seconds))
+
+
 def test_ordinary_films_are_sought(tmp_path: Path, monkeypatch):
     path = tmp_path / "film.mp4"
     command = [

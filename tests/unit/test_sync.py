@@ -13,14 +13,12 @@ import imageio_ffmpeg
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from kinemacolor.align.curves import correlate
-from kinemacolor.align.grid import Overlay, Window, area_matrix, fit_window
+
+from kinemacolor.align.grid import Overlay, area_matrix, fit_window
 from kinemacolor.align.signature import DECODE_SIZE, Signature, active_area, signature
-from kinemacolor.align.spatial import fit_geometry, overlaid
 from kinemacolor.align.temporal import check_offset, find_offset
 from kinemacolor.errors import UserError
 from kinemacolor.files import read_json
@@ -351,38 +349,6 @@ def test_window_of_a_crop_is_found_on_the_grids():
     window = fit_window(grey, colour)
     assert window == pytest.approx((16 / 320, 9 / 180, 308 / 320, 162 / 180), abs=0.008)
     assert Overlay(window, (0, 0, 1, 1), (0, 0, 1, 1)).cells == 18 * 32
-
-
-@pytest.mark.parametrize("turn", [0.0, 0.8])
-def test_geometry_recovers_scale_shift_and_a_small_turn_of_photographs(turn):
-    pairs = []
-    angle = np.radians(turn)
-    truth = np.array([[0.81 * np.cos(angle), -0.83 * np.sin(angle), -12.3], [0.81 * np.sin(angle), 0.83 * np.cos(angle), -7.6]])
-    onto = truth.copy()
-    onto[:, 2] += truth[:, :2] @ [0.5, 0.5] - 0.5
-    rng = np.random.default_rng(0)
-    for name in ("astronaut", "coffee", "chelsea", "rocket"):
-        colour = cv2.resize(getattr(skimage.data, name)(), (600, 400), interpolation=cv2.INTER_AREA)
-        luma = cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY)
-        smooth = cv2.GaussianBlur(luma, (0, 0), 0.6)
-        grey = cv2.warpAffine(smooth, onto, (460, 310), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
-        grey = 255 * (grey / 255) ** 0.7 + rng.normal(0, 5, grey.shape)
-        pairs.append((np.clip(grey, 0, 255).astype(np.uint8), luma))
-    window = Window(20 / 600, 14 / 400, 580 / 600, 385 / 400)
-    found = fit_geometry(pairs, grey_size=(310, 460), colour_size=(400, 600), window=window)
-    corners = np.array([[20, 12, 1], [580, 12, 1], [20, 380, 1], [580, 380, 1]])
-    assert np.linalg.norm(corners @ (found.transform - truth).T, axis=1).max() < 0.3
-    if turn == 0:
-        assert found.transform[0, 1] == found.transform[1, 0] == 0
-    grey, colour = overlaid((pairs[0][0], skimage.data.astronaut()), found)
-    assert grey.shape == colour.shape[:2]
-
-
-def test_geometry_of_different_pictures_is_refused():
-    rng = np.random.default_rng(0)
-    pairs = [tuple(rng.integers(0, 256, (2, 120, 160), dtype=np.uint8)) for _ in range(4)]
-    with pytest.raises(UserError, match="could not be laid on each other"):
-        fit_geometry(pairs, grey_size=(120, 160), colour_size=(120, 160), window=Window(0, 0, 1, 1))
 
 
 def test_frames_fetched_by_seeking_are_the_frames_of_a_full_decode(film, tmp_path):

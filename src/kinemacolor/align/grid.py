@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kinemacolor.align.signature import COLUMNS, ROWS
 
@@ -19,6 +20,7 @@ Area = tuple[float, float, float, float]
 """Left, top, right, bottom in shares of a picture's width and height."""
 
 _STARTS = 3  # of the coarse search's best that are followed up
+_ALIEN = 4.0  # times the usual difference of a cell, from which it shows what is one print's own
 _NUDGE = 0.002  # shares: a fifteenth of a cell, to see how the grids change
 
 
@@ -52,6 +54,7 @@ class Overlay:
         self.column_slice = _inside(
             window.left, window.right, COLUMNS, (grey_area[0], grey_area[2]), (colour_area[0], colour_area[2])
         )
+        self.mask: NDArray[np.bool_] | None = None
         self._bring(window)
 
     def _bring(self, window: Window) -> None:
@@ -64,10 +67,33 @@ class Overlay:
         other._bring(window)
         return other
 
+    def masked(self, grey: np.ndarray, colour: np.ndarray) -> Overlay:
+        """An overlay without the cells that a logo or subtitles fill in one print, by (pairs, 18, 32) grids that belong together.
+
+        Such cells differ far more than the others do, in most pictures (a logo) or in many (subtitles).
+        """
+        a, b = (normalised(frames)[0] for frames in (self.grey(grey), self.colour(colour)))
+        miss = np.abs(a - b)
+        often = np.maximum(np.median(miss, axis=0), 0.7 * np.percentile(miss, 75, axis=0))
+        usual = max(float(np.median(often)), 1e-4)
+        good = often < _ALIEN * usual
+        # Where a quarter differs so much, that is how the prints are.
+        if good.mean() < 0.75:
+            good = often <= np.quantile(often, 0.75)
+        other = copy.copy(self)
+        other.mask = good
+        return other
+
     @property
     def cells(self) -> int:
         """How many cells both prints show."""
         return len(self.rows) * len(self.columns)
+
+    def both(self, grey: np.ndarray | None = None, colour: np.ndarray | None = None) -> np.ndarray:
+        """Grids of one print as float32 (frames, cells): those that both show and the mask leaves."""
+        frames = self.grey(grey) if grey is not None else self.colour(colour)
+        flat = frames.reshape(len(frames), -1)
+        return flat if self.mask is None else flat[:, self.mask]
 
     def grey(self, grids: np.ndarray) -> np.ndarray:
         """(frames, 18, 32) -> float32 (frames, rows, columns) that both show."""

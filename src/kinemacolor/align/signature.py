@@ -18,7 +18,11 @@ DECODE_SIZE = (2 * ROWS, 2 * COLUMNS)
 """Height and width at which a print is to be decoded for `signature`."""
 
 _GROWTH = 8192  # frames
-_BLACK = 20.0  # luma that no bar exceeds, blurred edge and encoding included
+_DARK = 44.0  # luma above which no bar stands, however it was graded
+_SAME = 5.0  # luma by which a cell of a bar may differ from the bar
+_LIT = 0.7  # of a bar's cells that a subtitle may fill
+_STANDS = 0.3  # of a bar's cells that stay black whatever appears in it
+_USUAL = 7 / 8  # of the frames
 
 
 class GreyPicture(Protocol):
@@ -35,10 +39,17 @@ class Signature:
     Attributes:
         grids: float16 (frames, 18, 32), mean luma of each cell, 0..255.
         times: float64 (frames,), seconds.
+        numbers: int64 (frames,), each frame's number as `media.decode` counts: its place here, but that damaged pictures
+            have a number and no place. None says that there are none.
     """
 
     grids: np.ndarray
     times: np.ndarray
+    numbers: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.numbers is None:
+            object.__setattr__(self, "numbers", np.arange(len(self.times)))
 
     def __len__(self) -> int:
         return len(self.times)
@@ -66,19 +77,38 @@ def signature(pictures: Iterable[GreyPicture], *, frames: int = _GROWTH) -> Sign
 def active_area(grids: np.ndarray) -> tuple[float, float, float, float]:
     """The part of the picture that is not letterbox or pillarbox: left, top, right, bottom as shares of width and height.
 
-    A row or column counts as a bar if it stays black in 95 of 100 frames; an intro without bars may fill the rest.
+    A line of cells is a bar if, in 7 of 8 frames, most of it stands at the dark level of the edge, and a good part of it the
+    same part each time: what appears in a bar (subtitles, a logo) leaves the rest of it black, and an intro without bars may
+    fill the eighth frame. A film that is black nearly everywhere has no bars. Ours.
     """
     frames = np.asarray(grids[:: max(1, len(grids) // 2000)], np.float32)
     if len(frames) == 0:
         return (0.0, 0.0, 1.0, 1.0)
-    top, bottom = _lit(np.percentile(frames.max(axis=2), 95, axis=0))
-    left, right = _lit(np.percentile(frames.max(axis=1), 95, axis=0))
-    return (left, top, right, bottom)
+    # Columns by the middle rows, where no letterbox and no subtitle is; then rows within these columns.
+    rows, columns = frames.shape[1:]
+    left, right = _picture(frames[:, rows // 4 : rows - rows // 4].transpose(0, 2, 1))
+    top, bottom = _picture(frames[:, :, left:right])
+    return (left / columns, top / rows, right / columns, bottom / rows)
 
 
-def _lit(brightest: np.ndarray) -> tuple[float, float]:
-    """First and last lit row (or column) as shares; the whole if less than a third is lit (a dark film, not bars)."""
-    lit = np.flatnonzero(brightest > _BLACK)
-    if len(lit) < len(brightest) / 3:
-        return 0.0, 1.0
-    return lit[0] / len(brightest), (lit[-1] + 1) / len(brightest)
+def _picture(frames: np.ndarray) -> tuple[int, int]:
+    """First line that is picture and the one after the last, of (frames, lines, cells); all if less than a third would be."""
+    lines = frames.shape[1]
+    low, high = np.percentile(frames[::8], (5, 95))
+    same = min(_SAME, max(1.5, (high - low) / 16))  # a dark film differs less from its bars
+    near, far = _bar(frames, same), _bar(frames[:, ::-1], same)
+    return (near, lines - far) if lines - near - far >= lines / 3 else (0, lines)
+
+
+def _bar(frames: np.ndarray, same: float) -> int:
+    """How many lines from the first on are bar, whose luma is the `same` within as much."""
+    level = float(np.median(frames[:, 0]))
+    if level > _DARK:
+        return 0
+    for line in range(frames.shape[1]):
+        lives = np.abs(frames[:, line] - level) > same
+        mostly_black = (lives.mean(axis=1) < _LIT).mean() >= _USUAL
+        always_black = (lives.mean(axis=0) <= 1 - _USUAL).mean()
+        if not (mostly_black and always_black >= _STANDS):
+            return line
+    return frames.shape[1]

@@ -1,324 +1,569 @@
-"""The offset between two prints of equal frame rate, to the frame.
+"""Which frame of one print is which of the other, to the frame, for prints that were cut, reordered and run at other speeds.
 
-Three steps. The coarse one correlates both prints at every offset at once (FFT): the pictures themselves, less each
-print's average picture, and what changes from frame to frame, which is a spike at the true offset wherever the film
-cuts or moves. The second brings the colour grids onto the grey ones (grid.py), without which a steady pan under another
-crop passes for a shift in time. The third compares neighbouring offsets frame by frame on the grids so matched.
-
-How sure one can be is measured, not assumed: where a shot stands still, the neighbours match as well as the frame itself.
-The method is ours; the correlation by FFT is textbook.
+From coarse to fine. Windows find stretches to a quarter of a second (coarse.py). On some two hundred pairs from these the
+colour grids are brought onto the grey ones (grid.py), without which a pan under another crop passes for a shift in time. Many
+short measurements then give the speed (speed.py), and with it every stretch is compared with the grey frames around it
+(bands.py). A hidden Markov model over offsets finds segments and their ends to the frame, and how sure each is (chain.py).
+Where frames are not one for one, each takes the best of its neighbours at last. The method is ours.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
-from kinemacolor.align.curves import Curve, contrast_weight, curves, peaks
+from kinemacolor.align.bands import band
+from kinemacolor.align.chain import NOTHING, Lane, best_path, certainty
+from kinemacolor.align.coarse import Search, Stretch, search
 from kinemacolor.align.grid import Overlay, Window, fit_window, normalised
+from kinemacolor.align.path import Path, Segment
 from kinemacolor.align.signature import Signature, active_area
+from kinemacolor.align.speed import fit_speed, misfit
+from kinemacolor.align.ticks import Ticks, ticks_of
 from kinemacolor.errors import UserError
 
-_CANDIDATES = 3
-_REFINE = 6  # frames on either side of a candidate that are compared in full
-_NEIGHBOURS = 2  # frames on either side that the confidence of a frame is measured against
-_CHUNK = 4096  # frames in float at one time
-_MIN_SHARE = 0.25  # of the frames that overlap: prints of one film share at least that
+_BLOCK = 48  # colour frames of one measurement of the speed
+_WELL_COVERED = 0.8  # share of the shorter print from which the first search will do
+_ROUGHLY = 4  # of so many frames one is enough for the overlay
+_OWN_SPEED = 6  # measurements from which a stretch may have a speed of its own
+_REACH = 6  # ticks around what was measured that are offered to the chain
+_BEYOND = 6.0  # seconds beyond a stretch's windows in which its ends are sought
+_OVERLAYS = 200  # pairs that the overlay is fitted on
+_CALM = 0.5  # weight of a frame's likelihood: frames that follow each other err alike
+_MOVES = 1.0  # weight of what moves against the picture as a whole
+_FLOOR = 0.002  # of 1 - correlation**2: what encoding and rounding leave between equal pictures
+_BLUR = 14  # frames by which a change may be moved
+_CHANGE, _LEAVE = 12.0, 6.0
+_WORTH = 6.0  # log likelihood against no match below which a run is chance
 
 
 @dataclass(frozen=True)
-class Match:
-    """How the frames of the overlap agree at an offset.
+class _Prints:
+    grey: Signature
+    colour: Signature
+    grey_ticks: Ticks
+    colour_ticks: Ticks
+    areas: tuple[tuple[float, float, float, float], tuple[float, float, float, float]]
 
-    Attributes:
-        first: colour frame that the first entry of the arrays stands for; the rest follow one by one.
-        alike: float32 (n,), correlation of the two pictures' grids, -1..1; NaN where one of them is flat (black).
-        sure: float32 (n,), how much better this offset explains the moment than its neighbours do, 0..1.
-        start, end: colour frames start <= frame < end that belong together; what lies outside is intro or outro.
-    """
+    @property
+    def rates(self) -> tuple[float, float]:
+        return self.grey_ticks.rate, self.colour_ticks.rate
 
-    first: int
-    alike: np.ndarray
-    sure: np.ndarray
-    start: int
-    end: int
+    @property
+    def halves(self) -> tuple[int, int]:
+        """Half a second in frames of the grey and of the colour print."""
+        return max(2, round(self.rates[0] / 2)), max(2, round(self.rates[1] / 2))
 
 
 @dataclass(frozen=True)
-class Offset:
-    """The constant offset of two prints.
+class _Run:
+    """Moments of a stretch: colour ticks `x` and grey ticks `y`, float64 (n,), to about half a tick, some wrong."""
 
-    Attributes:
-        frames: grey frame number minus colour frame number of the same picture.
-        correlation: of the two prints over the frames that belong together, each print's average picture taken off, -1..1.
-        runner_up: the best correlation at any offset more than a second away.
-        confidence: 0..1, that no other offset, the neighbours above all, is the true one.
-        window: the part of the colour picture that the grey one shows.
-        match: the frames that belong together.
-        pictures, changes: correlation against offset, of the pictures and of what changes from frame to frame.
-    """
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
 
-    frames: int
-    correlation: float
-    runner_up: float
-    confidence: float
-    window: Window
-    match: Match
-    pictures: Curve
-    changes: Curve
+    @property
+    def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return self.x, self.y
+
+    def pairs(self, prints: _Prints) -> NDArray[np.int64]:
+        """(n, 2) colour and grey frames of the moments."""
+        found = np.column_stack([prints.colour_ticks.frames(np.round(self.x)), prints.grey_ticks.frames(np.round(self.y))])
+        return found[(found >= 0).all(axis=1)]
 
 
-def require_equal_rates(grey: Fraction, colour: Fraction) -> None:
-    """Refuse prints that run at different speeds.
+@dataclass(frozen=True)
+class _Group:
+    """Stretches of one speed, grey ticks a colour tick, and the moments measured in them."""
 
-    Raises:
-        UserError: the frame rates differ by more than one in ten thousand.
-    """
-    if abs(grey / colour - 1) > Fraction(1, 10_000):
-        raise UserError(
-            f"The grey print runs at {_rate(grey)} and the colour print at {_rate(colour)} frames a second, and prints of "
-            "different frame rates cannot be synced yet: convert one of them to the other's rate."
-        )
+    speed: float
+    stretches: list[tuple[Stretch, _Run]]
 
 
-def _rate(rate: Fraction) -> str:
-    return f"{float(rate):.6g}"
-
-
-def find_offset(
-    grey: Signature,
-    colour: Signature,
-    frame_rate: Fraction,
-    *,
-    max_offset_seconds: float,
-    min_correlation: float,
-    names: str = "The two prints",
-) -> Offset:
-    """Find the offset at which two prints show the same film.
+def find_path(
+    grey: Signature, colour: Signature, *, min_correlation: float, min_share: float, names: str = "The two prints"
+) -> Path:
+    """Pair the frames of two prints.
 
     Args:
-        grey, colour: signatures of both prints, which run at `frame_rate`.
-        max_offset_seconds: offsets beyond are not considered.
-        min_correlation: the least correlation of prints that belong together.
+        grey, colour: signatures of both prints.
+        min_correlation: the least correlation of the paired pictures of prints that belong together.
+        min_share: the least share of the shorter print that must be paired.
         names: what an error calls them.
 
     Raises:
-        UserError: a print without enough frames, or two prints that do not belong together, with the best score found.
+        UserError: a print without enough frames, or prints that do not belong together, with the best score found.
     """
-    pictures, changes = curves(grey, colour, frame_rate, max_offset_seconds)
-    best: Offset | None = None
-    for candidate in peaks(pictures.scores + changes.scores, _CANDIDATES, apart=_REFINE):
-        found = _settle(grey, colour, int(pictures.offsets[candidate]), frame_rate, max_offset_seconds)
-        if best is None or found.correlation > best.correlation:
-            best = found
-        # A second look is only worth its time where the first did not convince.
-        if best.correlation >= max(0.8, min_correlation):
-            break
-    assert best is not None
-    _require(best, min_correlation, frame_rate, names, "at their best, at")
-    return best
+    prints = _prints(grey, colour, names)
+    found = search(grey, colour, _likely(prints))
+    if not found.stretches:
+        raise UserError(_strangers(names, found))
+    overlay, _ = _overlay(prints, _nearest(prints, found.stretches))
+    if found.covered < _WELL_COVERED * min(float(grey.times[-1]), float(colour.times[-1])):
+        # On grids that lie on each other more may be recognised.
+        better = search(grey, colour, _likely(prints), overlay)
+        found = better if better.covered > found.covered else found
+    rough = [_measured(prints, part, overlay, every=_ROUGHLY) for part in found.stretches]
+    overlay, window = _overlay(prints, np.concatenate([run.pairs(prints) for run in rough]))
+    runs = [_measured(prints, part, overlay) for part in found.stretches]
+    groups = _groups(prints, found.stretches, runs)
+    if not groups:
+        raise UserError(_strangers(names, found))
+    path = _settle(prints, groups, overlay, window, found.votes)
+    _require(path, min_correlation, min_share, names)
+    return path
 
 
-def check_offset(
+def _strangers(names: str, found: Search) -> str:
+    return (
+        f"{names} do not belong together: the best that any few seconds of one correlate with the other is {found.best:.2f}; "
+        "check that both are the same film, or set sync.segments by hand."
+    )
+
+
+def check_path(
     grey: Signature,
     colour: Signature,
-    frame_rate: Fraction,
     *,
-    frames: int,
-    max_offset_seconds: float,
+    segments: Sequence[tuple[int, int, int, float]],
     min_correlation: float,
     names: str = "The two prints",
-) -> Offset:
-    """The same account of an offset that was set by hand. Nothing is searched, but what is wrong is refused.
+) -> Path:
+    """The same account of segments that were set by hand. Nothing is searched, but what is wrong is refused.
+
+    Args:
+        segments: (first colour frame, colour frame after the last, grey frame of the first, grey frames a colour frame).
 
     Raises:
-        UserError: the prints do not overlap at this offset or correlate less than `min_correlation` there.
+        UserError: the prints have no such frames, or correlate less than `min_correlation` there.
     """
-    overlap = min(len(colour), len(grey) - frames) - max(0, -frames)
-    if overlap < 2:
+    prints = _prints(grey, colour, names)
+    rows, number = [], []
+    for index, (start, end, first, speed) in enumerate(segments):
+        frames = np.arange(max(0, start), min(end, len(colour)), dtype=np.int64)
+        partner = np.floor(first + speed * (frames - start) + 0.5).astype(np.int64)
+        inside = (partner >= 0) & (partner < len(grey))
+        rows.append(np.column_stack([frames, partner])[inside])
+        number.append(np.full(int(inside.sum()), index, np.int32))
+    pairs, segment = np.concatenate(rows), np.concatenate(number)
+    order = np.argsort(pairs[:, 0], kind="stable")
+    pairs, segment = pairs[order], segment[order]
+    if len(pairs) < 2:
         raise UserError(
-            f"The offset of {frames} frames set by hand leaves nothing that both prints show (they have {len(grey)} and "
-            f"{len(colour)} frames): correct or remove sync.offset."
+            f"What was set by hand leaves nothing that both prints show (they have {len(grey)} and {len(colour)} frames): "
+            "correct or remove sync.offset or sync.segments."
         )
-    reach = max(max_offset_seconds, (abs(frames) + 1) / float(frame_rate))
-    found = _settle(grey, colour, frames, frame_rate, reach, refine=False)
-    _require(found, min_correlation, frame_rate, names, "at the offset set by hand,")
-    return found
-
-
-def _require(found: Offset, min_correlation: float, frame_rate: Fraction, names: str, where: str) -> None:
-    if found.correlation < min_correlation:
+    if (np.diff(pairs[:, 0]) <= 0).any():
+        raise UserError("sync.segments names some frames of the colour print twice: let its stretches not overlap.")
+    overlay, window = _overlay(prints, pairs)
+    alike, weight = _alike(prints, overlay, pairs)
+    speeds = {index: segments[index][3] for index in range(len(segments))}
+    path = _told(prints, pairs, segment, speeds, alike, weight, weight, window, overlay, np.zeros((0, 3), np.float32))
+    if path.correlation < min_correlation:
         raise UserError(
-            f"{names} do not belong together: their pictures correlate by {found.correlation:.2f} {where} "
-            f"{found.frames:+d} frames ({found.frames / float(frame_rate):+.2f} s), and {min_correlation:g} is needed; check "
-            "that both are the same film, or change sync.max_offset, sync.offset or sync.min_correlation."
+            f"{names} do not belong together as set by hand: their pictures correlate by {path.correlation:.2f} there, and "
+            f"{min_correlation:g} is needed; correct or remove sync.offset or sync.segments, or change sync.min_correlation."
         )
+    return path
 
 
-# ---------------------------------------------------------------------------------------------- one offset in full
-
-
-def _settle(
-    grey: Signature, colour: Signature, offset: int, frame_rate: Fraction, max_offset_seconds: float, *, refine: bool = True
-) -> Offset:
-    """Bring the grids onto each other at an offset, move to the best of its neighbours, and account for the result."""
+def _prints(grey: Signature, colour: Signature, names: str) -> _Prints:
+    if min(len(grey), len(colour)) < 12:
+        raise UserError(f"{names}: a print of {min(len(grey), len(colour))} frames is too short to be synced: give a longer one.")
     areas = active_area(grey.grids), active_area(colour.grids)
-    for _ in range(3):
-        overlay, window = _overlay(grey, colour, offset, areas)
-        similarity, weight, first = _similarities(grey, colour, overlay, offset, _REFINE if refine else _NEIGHBOURS)
-        middle = similarity.shape[1] // 2
-        start, end = _belonging(similarity[:, middle], weight)
-        if not refine:
-            break
-        # Offsets whose frames lie outside a print have no similarity there; the frames that all have are compared.
-        rows = similarity[start:end]
-        whole = np.isfinite(rows).all(axis=1)
-        total = (rows[whole] * weight[start:end][whole, None]).sum(axis=0)
-        step = int(np.argmax(total)) - middle if whole.any() else 0
-        if step == 0:
-            break
-        offset += step
-    near = similarity[:, middle - _NEIGHBOURS : middle + _NEIGHBOURS + 1]
-    match = Match(
-        first,
-        np.where(weight > 0, near[:, _NEIGHBOURS], np.nan).astype(np.float32),
-        _sureness(near, weight, max(3, round(float(frame_rate) / 2))),
-        first + start,
-        first + end,
-    )
-    share = (end - start) / len(near)
-    correlation = _correlation(grey, colour, overlay, offset, match) * min(1.0, share / _MIN_SHARE)
-    pictures, changes = curves(grey, colour, frame_rate, max_offset_seconds, overlay)
-    away = np.abs(pictures.offsets - offset) > float(frame_rate)
-    runner_up = float(pictures.scores[away].max()) if away.any() else 0.0
-    confidence = _certainty(near[start:end], weight[start:end], round(float(frame_rate)))
-    confidence *= float(np.clip((correlation - runner_up) / max(0.2 * correlation, 1e-6), 0, 1))
-    return Offset(offset, correlation, runner_up, confidence, window, match, pictures, changes)
+    return _Prints(grey, colour, ticks_of(grey.times), ticks_of(colour.times), areas)
 
 
-def _overlay(
-    grey: Signature, colour: Signature, offset: int, areas: tuple[tuple[float, ...], tuple[float, ...]]
-) -> tuple[Overlay, Window]:
-    """The window at an offset, from some 200 frames with the most to see, spread over the overlap."""
-    first, last = max(0, -offset), min(len(colour), len(grey) - offset)
-    bins = np.array_split(np.arange(first, last), min(200, last - first))
-    # One frame of each stretch, without reading them all: the one of most contrast among five.
-    frames = []
-    for part in bins:
+def _likely(prints: _Prints) -> list[float]:
+    """Clocks, grey seconds a colour second, that frames one for one and 3:2 pulldown would give."""
+    one = prints.rates[1] / prints.rates[0]
+    return [one, 1.25 * one, 0.8 * one]
+
+
+def _require(path: Path, min_correlation: float, min_share: float, names: str) -> None:
+    if path.share < min_share or path.correlation < min_correlation:
+        raise UserError(
+            f"{names} do not belong together: at their best {100 * path.share:.1f} % of the shorter one can be paired, with a "
+            f"correlation of {path.correlation:.2f}, and {100 * min_share:g} % with {min_correlation:g} is needed; check that "
+            "both are the same film, or change sync.min_share, sync.min_correlation or sync.segments."
+        )
+
+
+# ----------------------------------------------------------------------------------------------------- overlay and speed
+
+
+def _nearest(prints: _Prints, stretches: Sequence[Stretch]) -> NDArray[np.int64]:
+    """(n, 2) colour and grey frames of the stretches' moments, good to a quarter of a second."""
+    seconds = np.concatenate([part.colour for part in stretches]), np.concatenate([part.grey for part in stretches])
+    frames = [
+        np.clip(np.searchsorted(print_.times, at), 0, len(print_) - 1)
+        for print_, at in zip((prints.colour, prints.grey), seconds, strict=True)
+    ]
+    return np.column_stack(frames)
+
+
+def _overlay(prints: _Prints, pairs: NDArray[np.int64]) -> tuple[Overlay, Window]:
+    """The overlay that lays the colour grids on the grey ones, by some pairs with much to see from all over them."""
+    chosen = []
+    for part in np.array_split(np.arange(len(pairs)), min(_OVERLAYS, len(pairs))):
         some = part[np.linspace(0, len(part) - 1, min(5, len(part))).astype(int)]
-        contrast = np.asarray(colour.grids[some], np.float32).std(axis=(1, 2))
-        frames.append(some[int(np.argmax(contrast))])
-    index = np.array(frames)
-    window = fit_window(
-        np.asarray(grey.grids[index + offset], np.float32), np.asarray(colour.grids[index], np.float32), areas[0], areas[1]
-    )
-    return Overlay(window, areas[0], areas[1]), window
+        contrast = np.stack([np.asarray(prints.colour.grids[n], np.float32).std() for n in pairs[some, 0]])
+        chosen.append(some[int(np.argmax(contrast))])
+    frames = pairs[chosen]
+    grids = [
+        np.stack([np.asarray(print_.grids[n], np.float32) for n in column])
+        for print_, column in zip((prints.grey, prints.colour), (frames[:, 1], frames[:, 0]), strict=True)
+    ]
+    window = fit_window(*grids, *prints.areas)
+    return Overlay(window, *prints.areas).masked(*grids), window
 
 
-def _chunks(
-    grey: Signature, colour: Signature, overlay: Overlay, offset: int, first: int, last: int, margin: int
-) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """Normalised grids of colour frames first..last and of their grey partners with `margin` more on either side."""
-    for at in range(first, last, _CHUNK):
-        end = min(at + _CHUNK, last)
-        low, high = max(0, at + offset - margin), min(len(grey), end + offset + margin)
-        a, contrast_a = normalised(overlay.grey(grey.grids[low:high]))
-        b, contrast_b = normalised(overlay.colour(colour.grids[at:end]))
-        pad = (low - (at + offset - margin), end + offset + margin - high)
-        a = np.pad(a, (pad, (0, 0)), constant_values=np.nan)
-        yield at, a, np.pad(contrast_a, pad), b, contrast_b
+def _groups(prints: _Prints, stretches: Sequence[Stretch], runs: Sequence[_Run]) -> list[_Group]:
+    """Stretches of like speed together, with the exact speed of each group."""
+    to_ticks = prints.rates[0] / prints.rates[1]
+    order = sorted((n for n in range(len(runs)) if len(runs[n].x)), key=lambda n: -len(runs[n].x))
+    groups: list[tuple[float, list[int]]] = []
+    for n in order:  # the longest first: short ones know their speed less well, and prints seldom have two
+        coarse = stretches[n].clock * to_ticks
+        home = next((group for group in groups if _fits(runs[n], group[0], coarse)), None)
+        if home is None and (not groups or len(runs[n].x) >= _OWN_SPEED):
+            groups.append((fit_speed([runs[n].moments], coarse, prints.rates), [n]))
+        else:
+            (home or groups[0])[1].append(n)
+    out = []
+    for speed, members in groups:
+        speed = fit_speed([runs[n].moments for n in members], speed, prints.rates)
+        out.append(_Group(speed, [(stretches[n], runs[n]) for n in sorted(members)]))
+    return out
 
 
-def _similarities(
-    grey: Signature, colour: Signature, overlay: Overlay, offset: int, reach: int
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Correlation of every colour frame of the overlap with the grey frames around its partner.
+def _fits(run: _Run, speed: float, coarse: float) -> bool:
+    """Whether a speed explains a run nearly as well as the run's own would."""
+    own = min(misfit([run.moments], coarse * (1 + nudge)) for nudge in np.linspace(-0.05, 0.05, 51))
+    return misfit([run.moments], speed) < 1.3 * own + 0.15
 
-    Returns (frames, 2 reach + 1) float32, NaN where there is no such grey frame; each frame's weight; the first frame.
+
+def _measured(prints: _Prints, part: Stretch, overlay: Overlay, *, every: int = 1) -> _Run:
+    """Where moments of a stretch lie in both prints: blocks of frames at their best offset; of `every` frames one is used."""
+    frames = _frames_within(prints.colour, part.start, part.end)
+    if len(frames) == 0:
+        return _Run(np.zeros(0), np.zeros(0))
+    blocks = max(1, round(len(frames) / _BLOCK))
+    base = np.floor((part.at(prints.colour.times[frames]) - prints.grey.times[0]) * prints.rates[0] + 0.5).astype(np.int64)
+    reach = 10 + round(0.5 * prints.rates[0])
+    lags = np.arange(-reach, reach + 1)
+    x, y = [], []
+    for here in np.array_split(np.arange(len(frames)), blocks):
+        some = here[:: every * 2 if every > 1 else 2]
+        partners = _partners(prints, base[some], lags)
+        # Neighbours in `frames` need not follow each other here, so what moves is left out.
+        alike, _, weight = band(prints.grey, prints.colour, overlay, frames[some], partners)
+        if weight.sum() < 0.3 * len(some):
+            continue
+        cost = _surprise(alike)
+        # A frame that one print lacks tells nothing of any offset.
+        known = np.isfinite(cost)
+        usual = np.where(known, cost, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+        total = (np.where(known, cost, usual[:, None]) * weight[:, None]).sum(axis=0)
+        best = float(total.argmin())
+        if 0 < best < 2 * reach:
+            before, middle, after = total[int(best) - 1 : int(best) + 2]
+            best += 0.5 * (before - after) / max(before - 2 * middle + after, 1e-6)
+        x.append(prints.colour_ticks.at[frames[some]].mean())
+        y.append(base[some].mean() + best - reach)
+    return _Run(np.array(x), np.array(y))
+
+
+def _surprise(alike: NDArray) -> NDArray:
+    """log(1 - r**2): the log likelihood of a picture as a gain and lift of the other, a pixel, without its sign."""
+    return np.log(np.clip(1 - np.maximum(alike, 0) ** 2, 0, 1) + _FLOOR)
+
+
+def _frames_within(print_: Signature, start: float, end: float) -> NDArray[np.int64]:
+    return np.arange(np.searchsorted(print_.times, start), np.searchsorted(print_.times, end), dtype=np.int64)
+
+
+def _partners(prints: _Prints, base: NDArray, lags: NDArray) -> NDArray[np.int64]:
+    """(n, m) grey frames at ticks base + lags; -1 for none."""
+    return prints.grey_ticks.frames(base[:, None] + lags[None])
+
+
+# ------------------------------------------------------------------------------------------------------------- the chain
+
+
+def _settle(prints: _Prints, groups: list[_Group], overlay: Overlay, window: Window, votes: NDArray) -> Path:
+    """The path to the frame, given the overlay and the speeds."""
+    lanes, alikes = [], []
+    for number, group in enumerate(groups):
+        for part, run in group.stretches:
+            made = _lane(prints, group.speed, number, part, run, overlay)
+            if made is not None:
+                lanes.append(made[0])
+                alikes.append(made[1:])
+    level = _level(alikes)
+    lanes = [
+        replace(lane, gain=_gain(alike, moves, weight, level))
+        for lane, (alike, moves, weight) in zip(lanes, alikes, strict=True)
+    ]
+    count = len(prints.colour)
+    states = best_path(lanes, count, change=_CHANGE, leave=_LEAVE)
+    sure = certainty(lanes, states, change=_CHANGE, leave=_LEAVE)
+    states = _sharpened(states, lanes, [_CALM * (level - _surprise(alike)) * weight[:, None] for alike, _, weight in alikes])
+    states = _each_once(prints, states, lanes, [group.speed for group in groups])
+    frames = np.flatnonzero(states != NOTHING)
+    group_of, offset = states[frames] >> 40, (states[frames] & ((1 << 40) - 1)) - (1 << 39)
+    speeds = np.array([group.speed for group in groups])[group_of]
+    ticks = prints.colour_ticks.at[frames]
+    partner = prints.grey_ticks.frames(_centre(ticks, speeds) + offset)
+    good = partner >= 0
+    frames, partner, group_of, offset = frames[good], partner[good], group_of[good], offset[good]
+    segment = _numbered(frames, states[frames])
+    pairs = np.column_stack([frames, partner])
+    speed_of = {int(number): float(speeds[good][segment == number][0]) for number in np.unique(segment)}
+    sure = sure[frames]
+    for number, speed in speed_of.items():
+        if abs(speed - 1) > 1e-9 or not prints.colour_ticks.even:
+            rows = segment == number
+            pairs[rows], sure[rows] = _neighbours(prints, overlay, pairs[rows], speed, sure[rows])
+    alike, weight = _alike(prints, overlay, pairs)
+    return _told(prints, pairs, segment, speed_of, alike, weight, sure, window, overlay, votes)
+
+
+def _centre(ticks: NDArray, speed: NDArray | float) -> NDArray[np.int64]:
+    return np.floor(ticks * speed + 0.5).astype(np.int64)
+
+
+def _state(group: int, offset: NDArray) -> NDArray[np.int64]:
+    return (np.int64(group) << 40) + (np.asarray(offset, np.int64) + (1 << 39))
+
+
+def _lane(
+    prints: _Prints, speed: float, group: int, part: Stretch, run: _Run, overlay: Overlay
+) -> tuple[Lane, NDArray, NDArray, NDArray] | None:
+    """All offsets near those measured in a stretch, and the likeness at each."""
+    frames = _frames_within(prints.colour, part.start - _BEYOND, part.end + _BEYOND)
+    if len(run.x) == 0 or len(frames) == 0:
+        return None
+    seen = run.y - speed * run.x
+    # A measurement that stands alone is a still shot's; splices move many.
+    low, high = np.floor(np.percentile(seen, 2)) - _REACH, np.ceil(np.percentile(seen, 98)) + _REACH
+    offsets = np.arange(int(low), int(high) + 1)
+    if len(offsets) > 240:
+        middle = int(np.median(seen))
+        offsets = np.arange(middle - 120, middle + 121)
+    base = _centre(prints.colour_ticks.at[frames], speed)
+    alike, moves, weight = band(prints.grey, prints.colour, overlay, frames, _partners(prints, base, offsets), prints.halves)
+    # Of a frame that the grey print left out nothing is known; before its head and after its end there is no match.
+    at = base[:, None] + offsets[None]
+    within = (at >= prints.grey_ticks.at[0]) & (at <= prints.grey_ticks.at[-1])
+    alike[~within] = -1
+    lane = Lane(int(frames[0]), _state(group, offsets), np.zeros(alike.shape, np.float32))
+    return lane, alike, moves, weight
+
+
+def _level(alikes: Sequence[tuple[NDArray, NDArray, NDArray]]) -> float:
+    """The surprise at which a pair is as likely by chance as it is right: between the film's usual match and no likeness."""
+    best = []
+    for alike, _, weight in alikes:
+        rows = weight > 0.5
+        best.append(_surprise(np.nan_to_num(alike[rows], nan=-1).max(axis=1)))  # -1 is no likeness
+    usual = float(np.median(np.concatenate(best))) if best else -2.0
+    return float(np.clip(0.3 * usual, -0.9, -0.35))
+
+
+def _gain(alike: NDArray, moves: NDArray, weight: NDArray, level: float) -> NDArray[np.float32]:
+    """Log likelihood against no match; beyond an end of a print (alike -1) no match is better than any."""
+    gain = (level - _surprise(alike) - _MOVES * _surprise(moves)) * weight[:, None]
+    # A frame that the grey print left out neither speaks for an offset nor against it.
+    best = np.where(np.isfinite(gain), gain, -np.inf).max(axis=1, keepdims=True)
+    gain = np.where(np.isfinite(gain), gain, np.where(np.isfinite(best), best, 0))
+    return (_CALM * np.where(alike == -1, -8.0, gain)).astype(np.float32)
+
+
+def _sharpened(states: NDArray, lanes: Sequence[Lane], gains: Sequence[NDArray]) -> NDArray[np.int64]:
+    """Every change of state moved to the frame where the pictures alone put it.
+
+    What moves in a picture is seen from its neighbours, so it blurs a cut over half a second; the pictures do not.
     """
-    first, last = max(0, -offset), min(len(colour), len(grey) - offset)
-    similarity = np.empty((last - first, 2 * reach + 1), np.float32)
-    weight = np.empty(last - first, np.float32)
-    for at, a, contrast_a, b, contrast_b in _chunks(grey, colour, overlay, offset, first, last, reach):
-        here = slice(at - first, at - first + len(b))
-        for lag in range(2 * reach + 1):
-            similarity[here, lag] = np.einsum("ij,ij->i", a[lag : lag + len(b)], b)
-        weight[here] = np.minimum(contrast_weight(contrast_a[reach : reach + len(b)]), contrast_weight(contrast_b))
-    return similarity, weight, first
+    out = states.copy()
+    changes = np.flatnonzero(np.diff(states)) + 1
+    for number, at in enumerate(changes):
+        low = max(at - _BLUR, int(changes[number - 1]) if number else 0)
+        high = min(at + _BLUR, int(changes[number + 1]) if number + 1 < len(changes) else len(states))
+        before, after = _along(states[at - 1], low, high, lanes, gains), _along(states[at], low, high, lanes, gains)
+        if before is None or after is None:
+            continue
+        total = np.concatenate([[0], np.cumsum(before)]) + np.concatenate([np.cumsum(after[::-1])[::-1], [0]])
+        best = low + int(np.argmax(total))
+        if total[best - low] > total[at - low] + 1e-6:
+            out[low:best], out[best:high] = states[at - 1], states[at]
+    return out
 
 
-def _belonging(alike: np.ndarray, weight: np.ndarray) -> tuple[int, int]:
-    """The stretch start <= i < end that belongs together: the one with the greatest sum of likeness above a threshold.
+def _along(state: int, low: int, high: int, lanes: Sequence[Lane], gains: Sequence[NDArray]) -> NDArray | None:
+    """Gain of a state at colour frames low <= n < high; None if it is not known at all of them."""
+    if state == NOTHING:
+        return np.zeros(high - low)
+    for lane, gain in zip(lanes, gains, strict=True):
+        column = int(np.searchsorted(lane.states, state))
+        if lane.start <= low and lane.end >= high and column < len(lane.states) and lane.states[column] == state:
+            return np.nan_to_num(gain[low - lane.start : high - lane.start, column], nan=0.0)
+    return None
 
-    Intros and outros of one's own lower the sum and fall away to the frame; a title or a lost shot inside does not.
+
+def _each_once(prints: _Prints, states: NDArray, lanes: Sequence[Lane], speeds: Sequence[float]) -> NDArray[np.int64]:
+    """No moment of the grey print twice: of two runs of frames that claim it, the one that explains more keeps it.
+
+    What a print lacks would else be paired with what stands beside it, if the camera stands still.
     """
-    seen = alike[weight > 0.5]
-    usual = float(np.median(seen)) if len(seen) else 0.0
-    gain = weight * (alike - np.clip(usual - 0.15, 0.4, 0.75))
-    total = np.concatenate([[0.0], np.cumsum(gain, dtype=np.float64)])
-    lowest = np.minimum.accumulate(total)
-    end = int(np.argmax(total - lowest))
-    start = end - 1 - int(np.argmin(total[:end][::-1])) if end else 0
-    return (start, end) if end > start else (0, len(alike))
+    edges = np.flatnonzero(np.diff(states)) + 1
+    runs = [(int(a), int(b)) for a, b in pairwise([0, *edges.tolist(), len(states)]) if states[a] != NOTHING]
+    worth = np.zeros(len(states))
+    for lane in lanes:
+        column = np.searchsorted(lane.states, states[lane.start : lane.end])
+        known = lane.states[np.minimum(column, len(lane.states) - 1)] == states[lane.start : lane.end]
+        value = lane.gain[np.arange(len(column)), np.minimum(column, len(lane.states) - 1)]
+        here = worth[lane.start : lane.end]
+        here[known] = value[known]
+    taken = np.zeros(len(prints.grey) + 2, bool)
+    kept = np.full_like(states, NOTHING)
+    for start, end in sorted(runs, key=lambda run: -float(worth[run[0] : run[1]].sum())):
+        if worth[start:end].sum() < _WORTH:
+            continue
+        group, offset = int(states[start] >> 40), int(states[start] & ((1 << 40) - 1)) - (1 << 39)
+        ticks = _centre(prints.colour_ticks.at[start:end], speeds[group]) + offset
+        partner = prints.grey_ticks.frames(ticks)
+        free = (partner >= 0) & ~taken[partner]
+        kept[start:end][free] = states[start]
+        if len(claimed := partner[partner >= 0]):
+            # Grey frames between two partners (3:2 pulldown) are this run's too.
+            taken[claimed.min() : claimed.max() + 1] = True
+    return kept
 
 
-def _sureness(near: np.ndarray, weight: np.ndarray, half: int) -> np.ndarray:
-    """Per frame: does its own partner match better than the neighbours do, by more than the film's own unrest?
-
-    The advantage over each neighbour is averaged over half a second on either side and divided by its standard error,
-    as if every third frame were independent; the least advantage counts. 0 in a still, a black or a wrong stretch.
-    """
-    middle = near.shape[1] // 2
-    # Pictures that do not match at all (a title, a leader) say nothing, and nothing about the frames beside them.
-    weight = weight * np.clip((np.nan_to_num(near[:, middle]) - 0.4) / 0.3, 0, 1)
-    advantage = _tamed(near[:, middle, None] - np.delete(near, middle, axis=1)) * weight[:, None]
-    known = np.isfinite(advantage) & (weight > 0)[:, None]
-    counts = _sliding(known, half)
-    mean = _sliding(np.where(known, advantage, 0), half) / np.maximum(counts, 1)
-    square = _sliding(np.where(known, advantage, 0) ** 2, half) / np.maximum(counts, 1)
-    # The floor is the root of what rounding to eight bits, averaged over a grid, does to a correlation.
-    error = np.sqrt((np.maximum(square - mean**2, 0) + 1e-5) * 3 / np.maximum(counts, 1))
-    ratio = np.where(counts > 0, mean / error, np.inf).min(axis=1)
-    ratio = np.where(np.isfinite(ratio), ratio, 0)
-    return ((1 - np.exp(-((np.maximum(ratio, 0) / 0.8) ** 2))) * weight).astype(np.float32)
+def _numbered(frames: NDArray, states: NDArray) -> NDArray[np.int32]:
+    """Segments: a new one where the state changes, or where more than a second of frames has no partner."""
+    if len(frames) == 0:
+        return np.zeros(0, np.int32)
+    new = (np.diff(states) != 0) | (np.diff(frames) > 24)
+    return np.concatenate([[0], np.cumsum(new)]).astype(np.int32)
 
 
-def _tamed(advantage: np.ndarray) -> np.ndarray:
-    """The root, sign kept: a cut, where the neighbour is another scene, must not pass for unrest beside slow motion."""
-    return np.sign(advantage) * np.sqrt(np.abs(advantage))
+def _neighbours(
+    prints: _Prints, overlay: Overlay, pairs: NDArray, speed: float, sure: NDArray
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Where frames are not one for one: the segment's exact phase, then for each frame the best grey frame beside it."""
+    frames, partner = pairs[:, 0], pairs[:, 1]
+    lags = np.arange(-2, 3)
+    at = prints.grey_ticks.at[partner]
+    candidates = prints.grey_ticks.frames(np.round(at)[:, None] + lags[None])
+    alike, moves, weight = band(prints.grey, prints.colour, overlay, frames, candidates, prints.halves)
+    surprise = np.where(np.isfinite(alike), _surprise(np.nan_to_num(alike)) + 0.25 * _surprise(moves), 0.0)
+    # The phase: shift the straight line by parts of a tick, and see which roundings are most alike.
+    line = speed * prints.colour_ticks.at[frames]
+    middle = float(np.median(at - line))
+    phases = middle + np.arange(-1.5, 1.51, 0.1)
+    totals = []
+    for phase in phases:
+        column = np.clip(np.floor(line + phase - np.round(at) + 0.5).astype(int) + 2, 0, 4)
+        totals.append(float((np.take_along_axis(surprise, column[:, None], 1)[:, 0] * weight).sum()))
+    totals = np.array(totals)
+    good = phases[totals <= totals.min() + 0.02 * max(np.ptp(totals), 1e-6)]
+    phase = float(good.mean())
+    # Evidence of the frame itself against the line: half a tick beside it costs as much as the film's own unrest.
+    off = (np.round(at)[:, None] + lags[None] - (line + phase)[:, None]) ** 2
+    unrest = max(float(np.median(np.abs(np.diff(surprise[:, 2])))) if len(frames) > 2 else 0.1, 0.05)
+    cost = surprise * weight[:, None] + 2.0 * unrest * off
+    cost = np.where(candidates >= 0, cost, np.inf)
+    best = _ordered(cost, candidates)
+    chosen = np.take_along_axis(candidates, best[:, None], axis=1)[:, 0]
+    share = np.exp(-(cost - cost.min(axis=1, keepdims=True)) / (2.0 * unrest))
+    share = np.take_along_axis(share, best[:, None], axis=1)[:, 0] / share.sum(axis=1)
+    return np.column_stack([frames, np.where(chosen >= 0, chosen, partner)]), (sure * share).astype(np.float32)
 
 
-def _sliding(values: np.ndarray, half: int) -> np.ndarray:
-    """Sums over rows i - half .. i + half, cut at the ends, in float64."""
-    total = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0, dtype=np.float64)])
-    index = np.arange(len(values))
-    return total[np.minimum(index + half + 1, len(values))] - total[np.maximum(index - half, 0)]
+def _ordered(cost: NDArray, candidates: NDArray) -> NDArray[np.int64]:
+    """The cheapest choice of each row such that the frames chosen never go back."""
+    count, width = cost.shape
+    value, back = cost[0].copy(), np.zeros((count, width), np.int64)
+    for at in range(1, count):
+        allowed = candidates[at][:, None] >= candidates[at - 1][None]
+        total = np.where(allowed, value[None], np.inf)
+        back[at] = total.argmin(axis=1)
+        value = total[np.arange(width), back[at]] + cost[at]
+        if not np.isfinite(value).any():
+            value = cost[at].copy()
+    out = np.empty(count, np.int64)
+    here = int(value.argmin())
+    for at in range(count - 1, -1, -1):
+        out[at] = here
+        here = int(back[at, here])
+    return out
 
 
-def _certainty(near: np.ndarray, weight: np.ndarray, block: int) -> float:
-    """Whether the offset beats its neighbours over the whole film: the advantage of block after block, as a probability."""
-    middle = near.shape[1] // 2
-    worst = math.inf
-    for lag in (middle - 1, middle + 1):
-        advantage = _tamed(np.nan_to_num(near[:, middle] - near[:, lag])) * weight
-        parts = np.array([part.mean() for part in np.array_split(advantage, max(2, len(advantage) // max(1, block)))])
-        worst = min(worst, float(parts.mean() / (parts.std(ddof=1) / math.sqrt(len(parts)) + 1e-7)))
-    return max(0.0, math.erf(worst / math.sqrt(2)))
+# ---------------------------------------------------------------------------------------------------------------- result
 
 
-def _correlation(grey: Signature, colour: Signature, overlay: Overlay, offset: int, match: Match) -> float:
-    """Correlation of the two prints over the frames that belong together, each print's average picture taken off."""
-    count = match.end - match.start
-    sums = np.zeros(3)
-    mean_a = mean_b = 0.0
-    for _, a, contrast_a, b, contrast_b in _chunks(grey, colour, overlay, offset, match.start, match.end, 0):
-        weight = np.minimum(contrast_weight(contrast_a), contrast_weight(contrast_b))[:, None]
-        a, b = a * weight, b * weight
+def _alike(prints: _Prints, overlay: Overlay, pairs: NDArray) -> tuple[NDArray, NDArray]:
+    """Likeness and weight of each pair."""
+    alike, _, weight = band(prints.grey, prints.colour, overlay, pairs[:, 0], pairs[:, 1:2])
+    return alike[:, 0], weight
+
+
+def _told(
+    prints: _Prints,
+    pairs: NDArray,
+    segment: NDArray,
+    speeds: dict[int, float],
+    alike: NDArray,
+    weight: NDArray,
+    sure: NDArray,
+    window: Window,
+    overlay: Overlay,
+    votes: NDArray,
+) -> Path:
+    segments = []
+    for number in sorted(speeds):
+        rows = np.flatnonzero(segment == number)
+        if len(rows) == 0:
+            continue
+        frames, partner = pairs[rows].T
+        seen = alike[rows][weight[rows] > 0.5]
+        segments.append(
+            Segment(
+                int(frames[0]), int(frames[-1]) + 1, int(partner[0]), int(partner[-1]) + 1,
+                speeds[number], prints.rates[0] / prints.rates[1] / speeds[number],
+                float(np.median(seen)) if len(seen) else 0.0, float(sure[rows].mean()),
+            )
+        )  # fmt: skip
+    usual = float(np.mean([part.speed for part in segments])) if segments else 1.0
+    shorter = min(len(prints.colour), len(prints.grey) / max(usual, 1e-3))
+    return Path(
+        pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.int64), segment.astype(np.int32),
+        np.where(weight > 0, alike, np.nan).astype(np.float32), np.asarray(sure, np.float32),
+        tuple(segments), _correlation(prints, overlay, pairs), float(min(1.0, len(pairs) / max(shorter, 1))), window,
+        votes,
+    )  # fmt: skip
+
+
+def _correlation(prints: _Prints, overlay: Overlay, pairs: NDArray) -> float:
+    """Correlation of the two prints over the pairs, each print's average picture taken off."""
+    sums, means, count = np.zeros(3), [0.0, 0.0], 0
+    some = pairs[:: max(1, len(pairs) // 20_000)]
+    for low in range(0, len(some), 2048):
+        part = some[low : low + 2048]
+        a, contrast_a = normalised(overlay.both(prints.grey.grids[part[:, 1]]))
+        b, contrast_b = normalised(overlay.both(colour=prints.colour.grids[part[:, 0]]))
+        shown = (np.minimum(contrast_a, contrast_b) > 4)[:, None]
+        a, b = a * shown, b * shown
         sums += [np.sum(a * b, dtype=np.float64), np.sum(a * a, dtype=np.float64), np.sum(b * b, dtype=np.float64)]
-        mean_a, mean_b = mean_a + a.sum(axis=0, dtype=np.float64), mean_b + b.sum(axis=0, dtype=np.float64)
-    sums -= np.array([np.sum(mean_a * mean_b), np.sum(mean_a * mean_a), np.sum(mean_b * mean_b)]) / count
-    return float(sums[0] / math.sqrt(max(sums[1] * sums[2], 1e-12)))
+        means = [means[0] + a.sum(axis=0, dtype=np.float64), means[1] + b.sum(axis=0, dtype=np.float64)]
+        count += int(shown.sum())
+    if not count:
+        return 0.0
+    sums -= np.array([np.sum(means[0] * means[1]), np.sum(means[0] ** 2), np.sum(means[1] ** 2)]) / count
+    return float(sums[0] / np.sqrt(max(sums[1] * sums[2], 1e-12)))

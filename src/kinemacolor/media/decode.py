@@ -10,7 +10,7 @@ film by BT.601, and they turn grey by way of another matrix, so both are said he
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,11 +79,41 @@ def decode(
         UserError: no video; or the file breaks off or is damaged before `end`, with its last good time.
     """
     last_wanted = max(wanted, default=-1) if wanted is not None else None
+    converter = VideoReformatter()
+    for number, time, frame in frames_of(path, end=end, last=last_wanted, allow_truncated=allow_truncated):
+        if number >= first and number % every == first % every and time >= start and (wanted is None or number in wanted):
+            yield Picture(number, time, pixels_of(converter, frame, grey, size))
+
+
+def frames_of(
+    path: Path,
+    *,
+    end: float | None = None,
+    last: int | None = None,
+    allow_truncated: bool = False,
+    threads: int = 0,
+    options: Mapping[str, str] | None = None,
+    on_damage: Callable[[], None] | None = None,
+) -> Iterator[tuple[int, float, VideoFrame]]:
+    """The pictures of `decode` before they are converted: number, time in seconds and the decoder's own frame, in order.
+
+    Args:
+        end, allow_truncated: as for `decode`.
+        last: number after which nothing is read.
+        threads: of the decoder; 0 for as many as there are cores.
+        options: further options of the decoder, in ffmpeg's names.
+        on_damage: called when the decoder fails or owns to a damaged picture, and may raise. Which pictures those are
+            depends on the number of threads; without damage, nothing does.
+
+    Raises:
+        UserError: as `decode`.
+    """
     with open_video(path) as container:
         video = best_video(container)
         video.thread_type = "FRAME"
+        video.codec_context.thread_count = threads
+        video.codec_context.options = dict(options or {})
         extent = Extent(container, video)
-        converter = VideoReformatter()
         origin = (video.start_time or 0) * video.time_base
         number, last_good = -1, 0.0
 
@@ -95,21 +125,24 @@ def decode(
             try:
                 frames = [] if packet.is_corrupt else packet.decode()
             except av.error.FFmpegError as error:
+                if on_damage:
+                    on_damage()
                 if not allow_truncated:
                     raise truncated(path, last_good) from error
                 continue
             for frame in frames:
                 number += 1
                 time = _time(path, frame, origin)
-                if (end is not None and time >= end) or (last_wanted is not None and number > last_wanted):
+                if (end is not None and time >= end) or (last is not None and number > last):
                     return
+                if frame.is_corrupt and on_damage:
+                    on_damage()
                 if frame.is_corrupt or extent.breaks_before(time):
                     if not allow_truncated:
                         raise truncated(path, last_good)
                     if frame.is_corrupt:
                         continue
-                if number >= first and number % every == first % every and time >= start and (wanted is None or number in wanted):
-                    yield Picture(number, time, pixels_of(converter, frame, grey, size))
+                yield number, time, frame
                 last_good = time + float(1 / extent.frame_rate)
         # Who asked only for what lies before the break has got all of it.
         until = extent.last_good_time

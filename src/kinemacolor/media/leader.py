@@ -1,4 +1,4 @@
-"""The leader that a made grey print shows before the film: a title card, then a countdown.
+"""The leaders that a made print shows before the film, a title card and a countdown, and after it, an end card.
 
 Drawn, not filmed, so that the package carries no picture of somebody else's, and drawn to differ from any film: flat
 grey, a sweeping hand, big numerals. It weaves, flickers and gathers dust, so that no two of its frames are equal and
@@ -7,39 +7,58 @@ nothing can mistake it for a still.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator
 from fractions import Fraction
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 _FONT = cv2.FONT_HERSHEY_TRIPLEX
 _CARD_SHARE = 0.3  # of the leader: the title card, when there is time for one
+_TITLE = ("KINEMACOLOR", "a print made from the colour film")
+_END = ("THE END", "end of the print")
 
 
-def leader_frames(count: int, *, height: int, width: int, frame_rate: Fraction, seed: int) -> Iterator[np.ndarray]:
-    """Yield `count` grey pictures, (height, width) uint8 of full range 0..255. Same arguments, same pictures. Ours.
+def leader_frame(
+    number: int, count: int, *, height: int, width: int, frame_rate: Fraction, seed: int, tail: bool = False
+) -> NDArray[np.uint8]:
+    """Frame `number` of a leader of `count` frames: grey (height, width), full range 0..255. Same arguments, same picture. Ours.
 
-    The numerals count the seconds left until the film begins.
+    At the head of a print the numerals count the seconds left until the film begins; at its tail an end card stands, and
+    then nothing but dust runs through the gate.
     """
     per_second = max(1, round(frame_rate))
     card_frames = int(count * _CARD_SHARE) if count >= 3 * per_second else 0
-    card = _card(height, width)
-    for number in range(count):
-        on_card = number < card_frames
-        picture = card if on_card else _count(height, width, left=count - number, per_second=per_second)
-        yield _age(picture, np.random.default_rng([abs(seed), number]))
+    if tail:
+        picture = _card(height, width, _END) if number < max(card_frames, 2 * per_second) else _run_out(height, width)
+    elif number < card_frames:
+        picture = _card(height, width, _TITLE)
+    else:
+        picture = _count(height, width, left=count - number, per_second=per_second)
+    return _age(picture, np.random.default_rng([abs(seed), number, 1] if tail else [abs(seed), number]))
 
 
-def _card(height: int, width: int) -> np.ndarray:
-    """A title card: pale letters on near-black, in a double frame."""
+@functools.lru_cache(maxsize=4)  # it stands for seconds
+def _card(height: int, width: int, words: tuple[str, str]) -> np.ndarray:
+    """A card: pale letters on near-black, in a double frame."""
     picture = np.full((height, width), 26, np.uint8)
     margin, line = round(height * 0.08), max(1, height // 240)
     for inset in (margin, margin + 4 * line):
         cv2.rectangle(picture, (inset, inset), (width - 1 - inset, height - 1 - inset), 150, line, cv2.LINE_AA)
-    _text(picture, "KINEMACOLOR", centre=0.46, share=0.12, value=222)
-    _text(picture, "a print made from the colour film", centre=0.64, share=0.045, value=180)
+    _text(picture, words[0], centre=0.46, share=0.12, value=222)
+    _text(picture, words[1], centre=0.64, share=0.045, value=180)
+    picture.setflags(write=False)
+    return picture
+
+
+@functools.lru_cache(maxsize=4)
+def _run_out(height: int, width: int) -> np.ndarray:
+    """Film that was never exposed: pale, darker towards the edges."""
+    across, down = np.linspace(-1, 1, width), np.linspace(-1, 1, height)[:, None]
+    picture = np.rint(188 - 34 * (across**2 + down**2)).astype(np.uint8)
+    picture.setflags(write=False)
     return picture
 
 

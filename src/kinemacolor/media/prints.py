@@ -1,241 +1,321 @@
-"""Make a grey print out of a colour print: what sixty years and another laboratory do to a film.
+"""Make a print out of a film: what sixty years, other laboratories and colourists do to it.
 
-A pair whose grey print is made has a known truth: the offset between the prints, their crop and their tones. That is
-what the synchronisation is tried against. Everything happens in one ffmpeg process: the film is cut, cropped, scaled and
-graded as planar YUV, so that luma is never rounded through RGB; the leader is drawn by us and piped in; the grain is a
-plate of exact standard deviation that is moved to another place for every frame, since ffmpeg's own noise filter takes
-whole strengths only, half a step of luma apart.
+A print that is made has a known truth: which film frame each of its frames shows, and where each pixel lies. That is what
+the synchronisation is tried against, and it stands in a Parquet beside the print. What is shown is decided in `programme`;
+here it is done, in a stream: one thread decodes the film in the order of the edit, a few make pictures of it, and one
+encodes, so that neither the length of the film nor the order of its reels costs memory.
 
-The same file, recipe and version of ffmpeg give the same bytes; see `encode.DETERMINISTIC`.
+The same film, recipe and versions of the libraries give the same bytes, whatever else the machine does meanwhile.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import subprocess
-import tempfile
+import os
+import queue
 import threading
-from collections.abc import Callable
-from fractions import Fraction
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any
 
-import av
-import ffmpeg
-import imageio_ffmpeg
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
 
 from kinemacolor.errors import UserError
 from kinemacolor.files import atomic_file
-from kinemacolor.media.encode import DETERMINISTIC
-from kinemacolor.media.leader import leader_frames
-from kinemacolor.media.probe import Probe, best_video, local_address, probe
+from kinemacolor.media.burnin import BurnIn
+from kinemacolor.media.darkroom import NEUTRAL, STEPS, Darkroom, Planes, tiny_luma
+from kinemacolor.media.leader import leader_frame
+from kinemacolor.media.probe import Probe, probe
+from kinemacolor.media.programme import ADDED, BLACK, LEADER, Programme, programme
+from kinemacolor.media.release import SUFFIXES, PrintWriter, interleaved
+from kinemacolor.media.scenes import scene_frame
+from kinemacolor.media.soundtrack import Soundtrack
+from kinemacolor.media.stretch import frames_from
 from kinemacolor.params import Recipe
 
-_BT709 = {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709"}
+TRUTH_SUFFIX = ".alignment.parquet"
+_AHEAD = 12  # frames under way at once: enough to keep the threads busy, little memory
+_JUMP = 240  # film frames left out from which on seeking is quicker than decoding them
+_CUT = 22  # mean change of luma codes from one film frame to the next that is taken for a cut
 _ROAM = (251, 257)  # primes: the plate's place (x, y) repeats after 251 * 257 frames, 45 minutes of film
 _PER_CODE = 219 / 255  # limited range: codes of video luma to one step of 255
+_BT709, _GUESSED = 1, {True: 1, False: 6}  # H.273; untagged films are BT.709 from 720 lines up, BT.601 below
 
 
-def make_print(
-    colour: Path, recipe: Recipe, target: Path, *, progress: Callable[[int, int], None] | None = None
-) -> dict[str, int]:
-    """Make the grey print `target` (.mp4 or .mkv) of the film `colour` by `recipe`.
+def truth_file(target: Path) -> Path:
+    """Where the true alignment of the print `target` lies: beside it."""
+    return Path(target).with_name(Path(target).stem + TRUTH_SUFFIX)
 
-    Frame k of the print, k >= intro_frames, shows frame k - intro_frames + trim_frames of the film, and the sound moves
-    with the picture: faint noise under the leader, then the film's own sound. A film without sound gives a print without.
-    The steps, in order: trim, crop, area-averaged scale, 1 / gamma and contrast about the middle on luma in [0, 1], leader,
-    Gaussian grain (white, another for every frame; `recipe.grain` is its standard deviation in the decoded luma of 0 to
-    255, before encoding), x264 and AAC. H.264 yuv420p with neutral chroma, tagged BT.709 and limited range, at the film's
-    constant frame rate. Ours.
+
+def make_print(film: Path, recipe: Recipe, target: Path, *, progress: Callable[[int, int], None] | None = None) -> Programme:
+    """Make the print `target` (.mp4, .m4v, .mov or .mkv) of `film` by `recipe`, and the truth beside it (`truth_file`). Ours.
+
+    The steps, in order: the edit, area-averaged scale, paint, 1 / gamma and contrast about the middle on luma in [0, 1], turn
+    and shift, leaders and added scenes, another rate, Gaussian grain (white, another for every frame; `recipe.grain` is its
+    standard deviation in the decoded luma of 0 to 255, before encoding), logo and subtitles. yuv420p of limited range; a
+    grey print has neutral chroma and is tagged BT.709, a print in colour has the film's own matrix. Frame k of a print of one
+    reel shows film frame k - intro_frames + trim_frames. A film without sound gives a print without.
 
     Args:
         progress: called with frames done and frames in all.
 
     Returns:
-        {"offset": grey frame number minus colour frame number of the same picture, "frames": frames of the print}
+        What every frame of the print shows.
 
     Raises:
-        UserError: the film cannot be read, is shorter than what is trimmed, or the disk is full.
-        RuntimeError: ffmpeg ended with an error; the message is its last line.
+        UserError: the film cannot be read, the recipe asks for frames that it does not have or that are damaged, or the
+            disk is full.
     """
-    film = probe(colour)
-    if recipe.trim_frames >= film.frames:
-        raise UserError(
-            f"The recipe's trim_frames ({recipe.trim_frames}) leaves nothing of {colour}, which has {film.frames} frames: lower it."
-        )
-    expected = film.frames - recipe.trim_frames + recipe.intro_frames
-    with atomic_file(target) as temporary, tempfile.TemporaryDirectory(prefix="kinemacolor-") as scratch:
-        left, top, width, height, print_width = _geometry(film, recipe)
-        picture = _film_picture(colour, recipe, film.frame_rate, (left, top, width, height), print_width)
-        if recipe.intro_frames:
-            picture = _after_leader(picture, recipe, film.frame_rate, print_width)
-        if recipe.grain:
-            picture = _with_grain(picture, recipe, film.frame_rate, print_width, Path(scratch) / "grain.yuv")
-        picture = picture.filter(
-            "setparams", range="tv", **{key: "bt709" for key in ("colorspace", "color_primaries", "color_trc")}
-        )
-        streams = [picture]
-        if film.audio:
-            streams.append(_sound(colour, recipe, film, scratch))
-        frames = _run(_command(streams, recipe, film, temporary), recipe, film, print_width, expected, progress)
-        if frames <= recipe.intro_frames:
-            raise RuntimeError(f"ffmpeg decoded no picture of {colour}")
-    return {"offset": recipe.intro_frames - recipe.trim_frames, "frames": frames}
+    found = probe(film)
+    shown = programme(recipe, found.frames, found.frame_rate)
+    truth = shown.alignment()
+    if not len(truth["colour_frame"]):
+        raise UserError(f"The recipe leaves nothing of {film} at {shown.rate} frames a second: shorten what it cuts.")
+    if Path(target).suffix.lower() not in SUFFIXES:
+        raise UserError(f"{target} is no name of a print: let it end in {' or '.join(SUFFIXES)}.")
+    with atomic_file(truth_file(target)) as table, atomic_file(target) as temporary:
+        pq.write_table(pa.table(truth), table)
+        _write(Path(film), found, recipe, shown, temporary, progress)
+    return shown
 
 
-def _geometry(film: Probe, recipe: Recipe) -> tuple[int, int, int, int, int]:
-    """Left, top, width and height of the crop in the film's pixels, and the width of the print, which is even."""
-    left, right = round(recipe.crop[0] * film.width), round(recipe.crop[2] * film.width)
-    top, bottom = round(recipe.crop[1] * film.height), round(recipe.crop[3] * film.height)
-    width, height = film.width - left - right, film.height - top - bottom
-    return left, top, width, height, max(2, 2 * round(width * recipe.height / height / 2))
-
-
-def _counted(stream: Any, rate: Fraction) -> Any:
-    """Time stamps that count frames, whatever they were: constant frame rate, exact."""
-    return stream.filter("settb", f"{rate.denominator}/{rate.numerator}").filter("setpts", "N")
-
-
-def _film_picture(colour: Path, recipe: Recipe, rate: Fraction, crop: tuple[int, int, int, int], print_width: int) -> Any:
-    """The film's luma: cut, cropped, scaled and graded."""
-    left, top, width, height = crop
-    picture = ffmpeg.input(local_address(colour), threads=2).video
-    # The matrix is neutralised first: luma stays the luma that the film has, whichever weights made it.
-    picture = picture.filter("setparams", colorspace="bt709") if _is_yuv(colour) else picture
-    picture = picture.filter("trim", start_frame=recipe.trim_frames)
-    # exact=1: chroma is thrown away, so the crop need not keep to its coarser grid.
-    picture = picture.filter("crop", width, height, left, top, exact=1)
-    flags = "area+accurate_rnd+bitexact"
-    picture = picture.filter("scale", print_width, recipe.height, flags=flags, out_color_matrix="bt709", out_range="tv")
-    picture = picture.filter("format", "yuv420p")
-    toned = f"(pow(clip((val-16)/219,0,1),1/{recipe.gamma})-0.5)*{recipe.contrast}+0.5"
-    picture = picture.filter("lutyuv", y=f"16+219*clip({toned},0,1)+0.5", u="128", v="128")
-    return _counted(picture.filter("setsar", "1"), rate)
-
-
-def _is_yuv(colour: Path) -> bool:
-    """Whether the film is stored as luma and chroma; RGB has no matrix that could be relabelled."""
-    with av.open(local_address(colour), metadata_errors="replace") as container:
-        layout = best_video(container).codec_context.pix_fmt or ""
-    return layout.startswith(("yuv", "nv", "p0", "p2", "p4", "gray"))
-
-
-def _after_leader(picture: Any, recipe: Recipe, rate: Fraction, print_width: int) -> Any:
-    """The film after the leader, whose frames come through the pipe."""
-    size = (print_width, recipe.height)
-    leader = ffmpeg.input("pipe:", format="rawvideo", pix_fmt="yuv420p", video_size=size, framerate=str(rate)).video
-    leader = _counted(leader.filter("setparams", range="tv", **{"colorspace": "bt709"}).filter("setsar", "1"), rate)
-    return _counted(ffmpeg.concat(leader, picture, v=1, a=0), rate)
-
-
-def _with_grain(picture: Any, recipe: Recipe, rate: Fraction, print_width: int, plate: Path) -> Any:
-    """The picture plus a window of the grain plate, whose place jumps with every frame."""
-    width, height = print_width + _ROAM[0] + 1, recipe.height + _ROAM[1] + 1
-    width, height = width + width % 2, height + height % 2
-    rng = np.random.default_rng(abs(recipe.seed))
-    noise = rng.normal(128, recipe.grain * _PER_CODE, (height, width))
-    neutral = np.full(width * height // 2, 128, np.uint8)
-    plate.write_bytes(np.clip(np.rint(noise), 0, 255).astype(np.uint8).tobytes() + neutral.tobytes())
-    grain = ffmpeg.input(str(plate), format="rawvideo", pix_fmt="yuv420p", video_size=(width, height), framerate=str(rate))
-    grain = _counted(grain.video.filter("loop", loop=-1, size=1), rate)
-    # Quadratic in the frame's number: from frame to frame the jump itself changes, so the grain never seems to travel.
-    across = f"mod(7*n*n+91*n+{abs(recipe.seed) % 9973},{_ROAM[0]})"
-    down = f"mod(5*n*n+123*n+{abs(recipe.seed) % 9949},{_ROAM[1]})"
-    grain = grain.filter("crop", print_width, recipe.height, across, down, exact=1)
-    grain = grain.filter("setparams", range="tv", **{"colorspace": "bt709"}).filter("setsar", "1")
-    # grainmerge adds and takes 128 away again; both chromas are 128, and stay.
-    return ffmpeg.filter([picture, grain], "blend", all_mode="grainmerge", shortest=1)
-
-
-def _sound(colour: Path, recipe: Recipe, film: Probe, scratch: str) -> Any:
-    """Noise as long as the leader, then the film's sound from the first picture that is kept."""
-    with av.open(local_address(colour), metadata_errors="replace") as container:
-        video = best_video(container)
-        # ffmpeg counts from the start of the file; pictures may begin later than sound.
-        begin = float((video.start_time or 0) * video.time_base) - (container.start_time or 0) / av.time_base
-    rate, layout = film.audio["rate"], "mono" if film.audio["channels"] == 1 else "stereo"
-    form = {"sample_rates": rate, "channel_layouts": layout, "sample_fmts": "fltp"}
-    start = begin + float(recipe.trim_frames / film.frame_rate)
-    sound = ffmpeg.input(local_address(colour)).audio.filter("aresample", rate, **{"async": 1, "first_pts": 0})
-    sound = sound.filter("aformat", **form).filter("atrim", start=f"{start:.6f}").filter("asetpts", "PTS-STARTPTS")
-    # No longer than the pictures: a player would show the last one for as long as the sound goes on.
-    seconds = float((film.frames - recipe.trim_frames) / film.frame_rate)
-    sound = sound.filter("atrim", duration=f"{seconds:.6f}")
-    samples = round(recipe.intro_frames / film.frame_rate * rate)
-    if not samples:
-        return sound
-    hiss = ffmpeg.input(f"anoisesrc=color=pink:amplitude=0.01:seed={abs(recipe.seed)}:sample_rate={rate}", format="lavfi")
-    hiss = hiss.audio.filter("aformat", **form).filter("atrim", end_sample=samples)
-    return ffmpeg.concat(hiss, sound, v=0, a=1)
-
-
-def _command(streams: list[Any], recipe: Recipe, film: Probe, target: Path) -> list[str]:
-    """The one command that makes the print."""
-    options: dict[str, Any] = dict(
-        vcodec="libx264", preset="veryfast", crf=recipe.crf, pix_fmt="yuv420p", fps_mode="cfr",
-        r=str(film.frame_rate), color_range="tv", movflags="+faststart", fflags="+bitexact", map_metadata=-1, map_chapters=-1,
-        **DETERMINISTIC, **_BT709,
-    )  # fmt: skip
-    if film.audio:
-        options |= {"acodec": "aac", "audio_bitrate": "128k"}
-    output = ffmpeg.output(*streams, local_address(target), **options)
-    output = output.global_args("-hide_banner", "-loglevel", "error", "-progress", "pipe:1", "-filter_complex_threads", "2")
-    return ffmpeg.compile(output, cmd=imageio_ffmpeg.get_ffmpeg_exe(), overwrite_output=True)
-
-
-def _run(
-    command: list[str],
+def _write(
+    film: Path,
+    found: Probe,
     recipe: Recipe,
-    film: Probe,
-    print_width: int,
-    expected: int,
+    shown: Programme,
+    target: Path,
     progress: Callable[[int, int], None] | None,
-) -> int:
-    """Run ffmpeg, feed it the leader, report its progress, and return the number of frames it wrote."""
-    frames = 0
-    with tempfile.TemporaryFile() as messages:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=messages)
+) -> None:
+    room = Darkroom(recipe, found.height, found.width)
+    with ExitStack() as stack:
+        track = stack.enter_context(Soundtrack(film, shown, seed=recipe.seed)) if recipe.sound and found.audio else None
+        pool = stack.enter_context(ThreadPoolExecutor(max(2, min(4, os.cpu_count() or 1))))
+        source = stack.enter_context(_Positions(film, recipe, shown, room, pool))
+        matrix = source.matrix() if recipe.colour else _BT709
+        writer = stack.enter_context(
+            PrintWriter(
+                target,
+                height=room.height,
+                width=room.width,
+                rate=shown.rate,
+                codec=recipe.codec,
+                crf=recipe.crf,
+                colorspace=matrix,
+                sound=(track.rate, track.channels) if track else None,
+            )
+        )
+        sounds = interleaved(track.blocks(), track.rate) if track else iter(())
+        sound = next(sounds, None)
+        finish = _Finish(recipe, shown, room)
+        for number, (luma, chroma) in enumerate(_finished(shown, source, finish, pool)):
+            while sound is not None and sound[2] <= shown.time[number]:
+                writer.sound(*sound[:2])
+                sound = next(sounds, None)
+            following = shown.tick[number + 1] if number + 1 < shown.frames else shown.tick[number] + 1
+            writer.picture(luma, chroma, int(shown.tick[number]), int(following - shown.tick[number]))
+            if progress:
+                progress(number + 1, shown.frames)
+        while sound is not None:
+            writer.sound(*sound[:2])
+            sound = next(sounds, None)
+
+
+def _finished(
+    shown: Programme, source: _Positions, finish: _Finish, pool: ThreadPoolExecutor
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    """The print's pictures in order, a few of them under way at once."""
+    under_way: deque[Future] = deque()
+    for number in range(shown.frames):
+        first = source.picture(int(shown.one[number]))
+        second = source.picture(int(shown.other[number])) if shown.other[number] >= 0 else None
+        under_way.append(pool.submit(finish, number, first, second))
+        if len(under_way) >= _AHEAD:
+            yield under_way.popleft().result()
+    while under_way:
+        yield under_way.popleft().result()
+
+
+class _Positions:
+    """Pictures of the edit's positions, asked for in rising order (the one before may be asked for again).
+
+    A context manager: a thread of its own decodes the film in the order of the edit.
+    """
+
+    def __init__(self, film: Path, recipe: Recipe, shown: Programme, room: Darkroom, pool: ThreadPoolExecutor) -> None:
+        self._film, self._recipe, self._shown, self._room, self._pool = film, recipe, shown, room, pool
+        wanted = np.union1d(shown.one, shown.other[shown.other >= 0])
+        self._wanted: list[int] = wanted.tolist()
+        self._queue: queue.Queue = queue.Queue(_AHEAD)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._decode, daemon=True)
+        self._recent: dict[int, Future[Planes]] = {}
+
+    def __enter__(self) -> _Positions:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        while self._thread.is_alive():
+            try:
+                self._queue.get(timeout=0.05)
+            except queue.Empty:
+                self._thread.join(0.05)
+
+    def matrix(self) -> int:
+        """The film's matrix by H.273's number, as players read it."""
+        _, frame = next(frames_from(self._film, 0))
+        tagged = int(frame.colorspace)
+        return tagged if tagged in (1, 4, 5, 6, 7, 9) else _GUESSED[frame.height >= 720]
+
+    def picture(self, position: int) -> Future[Planes]:
+        """The picture at a position of the edit; it may not be ready yet."""
+        while position not in self._recent:
+            item = self._queue.get()
+            if isinstance(item, BaseException):
+                raise item
+            at, made = item
+            self._recent[at] = made
+            for old in [known for known in self._recent if known < at - 2]:
+                del self._recent[old]
+        return self._recent[position]
+
+    def _decode(self) -> None:
         try:
-            feeder = threading.Thread(target=_feed, args=(process.stdin, recipe, film.frame_rate, print_width), daemon=True)
-            feeder.start()
-            for line in process.stdout:
-                if line.startswith(b"frame="):
-                    frames = int(line.removeprefix(b"frame="))
-                    if progress:
-                        progress(min(frames, expected), expected)
-            feeder.join()
-            status = process.wait()
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
-        finally:
-            process.stdout.close()
-        if status != 0:
-            messages.seek(0)
-            raise _failure(messages.read().decode(errors="replace"))
-    if progress:
-        progress(frames, frames)
-    return frames
+            edit = self._shown.edit
+            numbers = edit.frame[self._wanted]
+            fresh = (numbers >= 0) & (numbers != np.concatenate([[-1], numbers[:-1]]))
+            frames = _film_frames(self._film, numbers[fresh])
+            last: tuple[int, float, Future[Planes]] | None = None
+            for position in self._wanted:
+                number, gain = int(edit.frame[position]), float(edit.gain[position])
+                if number < 0:
+                    made = self._pool.submit(self._own, position)
+                elif last is not None and last[:2] == (number, gain):  # it stands
+                    made = last[2]
+                else:
+                    if last is None or last[0] != number:
+                        frame, shot = next(frames)
+                    made = self._pool.submit(self._room.picture, frame, shot=shot, gain=gain)
+                last = (number, gain, made) if number >= 0 else None
+                if not self._put((position, made)):
+                    return
+        except BaseException as error:
+            self._put(error)
+
+    def _put(self, item: object) -> bool:
+        while not self._stop.is_set():
+            try:
+                self._queue.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def _own(self, position: int) -> Planes:
+        """A picture that the film has no part in."""
+        edit, room, seed = self._shown.edit, self._room, self._recipe.seed
+        scene, number, length = int(edit.scene[position]), int(edit.number[position]), int(edit.length[position])
+        match int(edit.kind[position]):
+            case kind if kind == LEADER:
+                size = {"height": room.height, "width": room.width}
+                rate, tail = self._shown.film_rate, scene == 1
+                return room.drawn(leader_frame(number, length, **size, frame_rate=rate, seed=seed, tail=tail))
+            case kind if kind == ADDED:
+                left, top, right, bottom = room.window
+                luma, chroma = scene_frame(scene, number, length, height=bottom - top, width=right - left, seed=seed)
+                return room.drawn(luma, chroma)
+            case kind:
+                assert kind == BLACK
+                return room.drawn(np.zeros((room.height, room.width), np.uint8))
 
 
-def _feed(pipe: IO[bytes], recipe: Recipe, rate: Fraction, print_width: int) -> None:
-    """Write the leader into ffmpeg's input as limited-range luma with neutral chroma; ffmpeg may die meanwhile."""
-    neutral = np.full(print_width * recipe.height // 2, 128, np.uint8).data
-    to_codes = np.rint(16 + np.arange(256) * _PER_CODE).astype(np.uint8)
-    with contextlib.suppress(BrokenPipeError), pipe:
-        for grey in leader_frames(
-            recipe.intro_frames, height=recipe.height, width=print_width, frame_rate=rate, seed=recipe.seed
-        ):
-            pipe.write(to_codes[grey].data)
-            pipe.write(neutral)
+def _film_frames(film: Path, numbers: NDArray[np.int64]) -> Iterator[tuple[VideoFrame, int]]:
+    """The film frames of `numbers`, each with the film frame at which its shot begins here.
+
+    Raises:
+        UserError: one of them cannot be decoded.
+    """
+    frames, at = frames_from(film, 0), -1
+    frame, tiny, shot = None, None, 0
+    for wanted in numbers.tolist():
+        if wanted == at:  # again, after something of the print's own
+            yield frame, shot
+            continue
+        before = at
+        if wanted <= at or wanted > at + _JUMP:
+            frames.close()
+            frames = frames_from(film, wanted)
+        at, frame = next((pair for pair in frames if pair[0] >= wanted), (-1, None))
+        if at != wanted:
+            raise UserError(
+                f"Frame {wanted} of {film} cannot be decoded (the film is damaged there): leave it out by recipe.remove, or "
+                "fetch the film again."
+            )
+        seen = tiny_luma(frame)
+        if wanted != before + 1 or tiny is None or np.abs(seen - tiny).mean() > _CUT:
+            shot = wanted
+        tiny = seen
+        yield frame, shot
 
 
-def _failure(messages: str) -> Exception:
-    """What the dead ffmpeg said; a full disk as the OSError that `atomic_file` turns into a sentence."""
-    if "No space left on device" in messages:
-        return OSError(errno.ENOSPC, "No space left on device")
-    last = next((line.strip() for line in reversed(messages.split("\n")) if line.strip()), "no message")
-    return RuntimeError(f"ffmpeg could not make the grey print: {last}")
+class _Finish:
+    """What is done to a print's frame last: mixed or woven, grain, what is burnt in, and the one rounding."""
+
+    def __init__(self, recipe: Recipe, shown: Programme, room: Darkroom) -> None:
+        self._shown, self._room, self._seed = shown, room, abs(recipe.seed)
+        self._plate = None
+        if recipe.grain:
+            size = (room.height + _ROAM[1], room.width + _ROAM[0])
+            noise = np.random.default_rng(self._seed).normal(0, recipe.grain * _PER_CODE * STEPS, size)
+            self._plate = np.rint(noise).astype(np.int16)
+        self._burn = None
+        if recipe.logo or recipe.subtitles:
+            seconds = float(shown.time[-1]) + 1
+            about = {"logo": recipe.logo, "subtitles": recipe.subtitles, "seed": recipe.seed}
+            self._burn = BurnIn(height=room.height, width=room.width, seconds=seconds, **about)
+        self._neutral = np.full((2, room.height // 2, room.width // 2), NEUTRAL, np.uint8)
+
+    def __call__(
+        self, number: int, first: Future[Planes], second: Future[Planes] | None
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Luma (H, W) and chroma (2, H / 2, W / 2) of a print frame."""
+        luma, chroma = first.result()
+        if second is not None:
+            luma, chroma = self._joined(number, Planes(luma, chroma), second.result())
+        if self._plate is not None:
+            luma = luma + self._grain(number)
+        if self._burn is not None:
+            luma = luma.copy() if luma is first.result().luma else luma
+            chroma = chroma.copy() if chroma is not None else None
+            self._burn.burn(luma, chroma, float(self._shown.time[number]))
+        codes = np.clip((luma + STEPS // 2) // STEPS, 0, 255).astype(np.uint8)
+        return codes, self._neutral if chroma is None else chroma
+
+    def _joined(self, number: int, one: Planes, other: Planes) -> Planes:
+        if self._shown.woven[number]:
+            luma, chroma = one.luma.copy(), one.chroma
+            luma[1::2] = other.luma[1::2]
+            if chroma is not None:
+                chroma = chroma.copy()
+                chroma[:, 1::2] = other.chroma[:, 1::2]
+            return Planes(luma, chroma)
+        share = self._shown.weight[number]
+        luma = np.rint(one.luma * share + other.luma * (1 - share)).astype(np.int16)
+        chroma = None
+        if one.chroma is not None:
+            chroma = np.rint(one.chroma * share + other.chroma * (1 - share)).astype(np.uint8)
+        return Planes(luma, chroma)
+
+    def _grain(self, number: int) -> NDArray[np.int16]:
+        """A window of the plate, whose place jumps with every frame."""
+        # Quadratic in the frame's number: from frame to frame the jump itself changes, so the grain never seems to travel.
+        x = (7 * number * number + 91 * number + self._seed % 9973) % _ROAM[0]
+        y = (5 * number * number + 123 * number + self._seed % 9949) % _ROAM[1]
+        return self._plate[y : y + self._room.height, x : x + self._room.width]

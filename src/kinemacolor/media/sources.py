@@ -5,7 +5,8 @@ source.json is written here and read here, so its form stands in one place:
     {"kind", "licence", "credit", "fetched_at", "prints": {"video": {...}} or {"colour": {...}, "grey": {...}}}
 
 and each print holds "file", "origin", "sha256", "bytes" and the fields of `probe.Probe`; a print made by a recipe also
-"truth": {"offset": grey frame number minus colour frame number of the same picture}.
+"truth": {"alignment": the name of a Parquet beside it with the columns of alignment.parquet, and where it is the same for all
+its frames, "offset": grey frame number minus colour frame number of the same picture}.
 
 A collection has no prints, but an "origin". Clips stand in their order in "clips", each as a print with a "name"; what is
 said of photographs in "pictures": see `gallery`. "broken" names what was left out: {"name", "reason"}; "duplicates" those
@@ -41,7 +42,9 @@ class PrintRecord:
     bytes: int
     probe: Probe
     truth_offset: int | None = None
-    """Of a made grey print: its frame number minus the colour print's of the same picture."""
+    """Of a made grey print: its frame number minus the colour print's of the same picture; None where that changes."""
+    truth_path: Path | None = None
+    """Of a made grey print: the Parquet beside it that says which of its frames is which of the colour print's."""
 
     def to_json(self) -> dict[str, Any]:
         """The print's entry in source.json."""
@@ -52,16 +55,20 @@ class PrintRecord:
             "bytes": self.bytes,
             **self.probe.to_json(),
         }
-        return entry if self.truth_offset is None else entry | {"truth": {"offset": self.truth_offset}}
+        truth = {} if self.truth_offset is None else {"offset": self.truth_offset}
+        truth |= {} if self.truth_path is None else {"alignment": self.truth_path.name}
+        return entry | {"truth": truth} if truth else entry
 
     @classmethod
     def from_json(cls, folder: Path, entry: dict[str, Any]) -> PrintRecord:
         """The inverse of `to_json`; the file lies in `folder`."""
-        if Path(entry["file"]).name != entry["file"]:
-            raise ValueError("a print's file lies beside source.json")
-        truth = entry.get("truth", {}).get("offset")
-        path = folder / entry["file"]
-        return cls(path, entry["origin"], entry["sha256"], entry["bytes"], Probe.from_json(entry), truth)
+        truth = entry.get("truth", {})
+        alignment = truth.get("alignment")
+        for name in (entry["file"], alignment):
+            if name is not None and Path(name).name != name:
+                raise ValueError("a print's files lie beside source.json")
+        known = (truth.get("offset"), folder / alignment if alignment else None)
+        return cls(folder / entry["file"], entry["origin"], entry["sha256"], entry["bytes"], Probe.from_json(entry), *known)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +120,11 @@ class SourceRecord:
     def truth_offset(self) -> int | None:
         """The true offset of a made grey print; None where nobody knows it."""
         return self.prints["grey"].truth_offset if "grey" in self.prints else None
+
+    @property
+    def truth_path(self) -> Path | None:
+        """The true alignment of a made grey print, a Parquet; None where nobody knows it."""
+        return self.prints["grey"].truth_path if "grey" in self.prints else None
 
     @property
     def allow_truncated(self) -> bool:

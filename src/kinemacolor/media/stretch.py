@@ -8,8 +8,9 @@ out. Where the list and the pictures disagree, the film is decoded from its star
 
 from __future__ import annotations
 
+import functools
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,18 +22,24 @@ from kinemacolor.media.decode import Picture, decode, pixels_of
 from kinemacolor.media.probe import best_video, is_hidden, open_video
 
 
-def decode_stretch(path: Path, *, start: float, end: float, grey: bool = False) -> Iterator[Picture]:
+def decode_stretch(
+    path: Path, *, start: float, end: float, grey: bool = False, wanted: Set[int] | None = None
+) -> Iterator[Picture]:
     """Every frame with start <= time < end, as `decode(path, start=start, end=end, grey=grey, allow_truncated=True)`.
+
+    Args:
+        wanted: only these numbers; the others are decoded but not converted.
 
     Raises:
         UserError: no video.
     """
-    stamps, keys, origin, base = _listed(path)
+    stat = path.stat() if path.exists() else None
+    stamps, keys, origin, base = _listed(path, (stat.st_mtime_ns, stat.st_size) if stat else None)
     before = bisect_right(keys, start, key=lambda stamp: float(stamp * base - origin))
     frames = _from_key(path, stamps, keys[before - 2], start, origin, base) if before >= 2 else None
     first = next(frames, None) if frames is not None else None
     if first is None:
-        yield from decode(path, start=start, end=end, grey=grey, allow_truncated=True)
+        yield from decode(path, start=start, end=end, grey=grey, wanted=wanted, allow_truncated=True)
         return
     converter = VideoReformatter()
     while first is not None:
@@ -40,12 +47,51 @@ def decode_stretch(path: Path, *, start: float, end: float, grey: bool = False) 
         time = float(frame.pts * frame.time_base - origin)
         if time >= end:
             return
-        yield Picture(number, time, pixels_of(converter, frame, grey, None))
+        if wanted is None or number in wanted:
+            yield Picture(number, time, pixels_of(converter, frame, grey, None))
         first = next(frames, None)
 
 
-def _listed(path: Path) -> tuple[list[int], list[int], object, object]:
+def frames_from(path: Path, first: int) -> Iterator[tuple[int, VideoFrame]]:
+    """Number and frame of every frame from `first` on that can be decoded, numbered as `decode` does and not converted.
+
+    Damaged frames are left out. Nothing is listed for `first` 0.
+
+    Raises:
+        UserError: no video.
+    """
+    path = Path(path)
+    stat = path.stat() if first > 0 and path.exists() else None
+    if stat is not None:
+        stamps, keys, origin, base = _listed(path, (stat.st_mtime_ns, stat.st_size))
+        before = bisect_right(keys, stamps[first]) if keys and first < len(stamps) else 0
+        if before >= 2:
+            given, start = -1, float(stamps[first] * base - origin)
+            for given, frame in _from_key(path, stamps, keys[before - 2], start, origin, base):
+                yield given, frame
+            if given >= 0:  # otherwise the list was wrong, and nothing was given
+                return
+    with open_video(path) as container:
+        video = best_video(container)
+        video.thread_type = "FRAME"
+        number = -1
+        for packet in container.demux(video):
+            try:
+                frames = [] if packet.is_corrupt else packet.decode()
+            except av.error.FFmpegError:
+                continue
+            for frame in frames:
+                number += 1
+                if number >= first and not frame.is_corrupt:
+                    yield number, frame
+
+
+@functools.lru_cache(4)
+def _listed(path: Path, _version: tuple[int, int] | None) -> tuple[list[int], list[int], object, object]:
     """Time stamps of all pictures and of the key pictures, in order, the stream's origin in seconds, and its time base.
+
+    A print whose reels are in another order is read in many stretches; its packets are listed once, as long as the file has
+    the same `_version`.
 
     No key pictures are named where packets do not tell pictures: without stamps, with equal ones, or damaged.
     """

@@ -19,6 +19,7 @@ from kinemacolor.params.datasets import (
 )
 from kinemacolor.params.models import Gan, Hints, Loss, Model, Optimiser
 from kinemacolor.params.reading import check, load, read_document, schema, section
+from kinemacolor.params.recipe import Inserted, Recipe
 from kinemacolor.params.slices import slices
 from kinemacolor.params.sources import (
     AnySource,
@@ -29,8 +30,9 @@ from kinemacolor.params.sources import (
     MadePrint,
     Media,
     Origin,
-    Recipe,
+    SyncCrop,
     SyncParams,
+    SyncSegment,
     VideoSource,
 )
 from kinemacolor.params.weights import Weights
@@ -51,6 +53,7 @@ __all__ = [
     "Gan",
     "Hints",
     "ImagesSource",
+    "Inserted",
     "Loss",
     "MadePrint",
     "Media",
@@ -64,7 +67,9 @@ __all__ = [
     "RenderParams",
     "Section",
     "SeededSplit",
+    "SyncCrop",
     "SyncParams",
+    "SyncSegment",
     "VideoSource",
     "Weights",
     "check",

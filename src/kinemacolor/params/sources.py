@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from kinemacolor.params.base import Fraction, Located, Member, Section, Sha256, WebAddress
+from kinemacolor.params.recipe import Recipe, Stretch
 
 DEFAULT_FORMAT = "bv*[height<=720]+ba/b"
 """What yt-dlp is asked for: the best up to 720 lines."""
@@ -48,38 +49,8 @@ class Media(Origin):
     """Take a video that ends before it says it does; otherwise it is refused with the last good time."""
 
 
-class Recipe(Section):
-    """How a grey print is made from the colour print: what sixty years do to a film. Ours."""
-
-    trim_frames: int = Field(0, ge=0)
-    """Frames of the colour print that the grey print lacks at its head."""
-    intro_frames: int = Field(0, ge=0)
-    """Frames of a leader of its own (made, not filmed) that the grey print shows first."""
-    crop: tuple[Fraction, Fraction, Fraction, Fraction] = (0.0, 0.0, 0.0, 0.0)
-    """Shares of the width or height cut off at the left, top, right and bottom."""
-    height: int = Field(360, ge=16, multiple_of=2)
-    """Height of the print in pixels; the width follows from the crop, rounded to an even number."""
-    gamma: float = Field(1.0, gt=0)
-    """Luma is raised to 1 / gamma: above one the mid-tones are lighter."""
-    contrast: float = Field(1.0, gt=0)
-    """Luma is stretched about its middle by this factor."""
-    grain: float = Field(0.0, ge=0, le=64)
-    """Standard deviation of the film grain in luma steps of 255."""
-    crf: int = Field(20, ge=0, le=51)
-    """Quality of its own x264 encoding; lower is better."""
-    seed: int = 0
-    """Seed of the grain."""
-
-    @model_validator(mode="after")
-    def _something_is_left(self) -> Recipe:
-        left, top, right, bottom = self.crop
-        if left + right >= 0.9 or top + bottom >= 0.9:
-            raise ValueError("crop leaves less than a tenth of the picture")
-        return self
-
-
 class MadePrint(Section):
-    """A grey print that the pipeline makes from the colour print, so that its true offset is known."""
+    """A grey print that the pipeline makes from the colour print, so that its true alignment is known."""
 
     recipe: Recipe
 
@@ -90,15 +61,54 @@ def _media_or_made(value: Any) -> str:
     return "MadePrint" if made else "Media"
 
 
-class SyncParams(Section):
-    """How two prints are brought together."""
+class SyncSegment(Section):
+    """A stretch of the colour print and where it lies in the grey one, set by hand."""
 
-    max_offset: float = Field(120.0, gt=0)
-    """Seconds by which one print's intro may be longer than the other's."""
+    colour: Stretch
+    """Colour frames [first, frame after the last]."""
+    grey: int = Field(ge=0)
+    """The grey frame that shows the first of them."""
+    speed: float = Field(1.0, gt=0.1, lt=10)
+    """Grey frames a colour frame: 1.25 for 3:2 pulldown, 1 where every frame has its own."""
+
+
+class SyncCrop(Section):
+    """The part of each print that is taken, set by hand: left, top, right and bottom in pixels of that print."""
+
+    colour: tuple[float, float, float, float] | None = None
+    """Edges of the area in the colour print."""
+    grey: tuple[float, float, float, float] | None = None
+    """Edges of the area in the grey print. With both given, one is laid on the other and nothing is searched."""
+
+    @model_validator(mode="after")
+    def _boxes(self) -> SyncCrop:
+        for box in (self.colour, self.grey):
+            if box is not None and not (0 <= box[0] < box[2] and 0 <= box[1] < box[3]):
+                raise ValueError("a crop is [left, top, right, bottom] in pixels, with left < right and top < bottom")
+        return self
+
+
+class SyncParams(Section):
+    """How two prints are brought together. Nothing need be set: what is set by hand is not searched."""
+
     min_correlation: float = Field(0.5, gt=0, lt=1)
-    """Prints whose pictures correlate less than this at their best do not belong together."""
+    """Prints whose paired pictures correlate less than this do not belong together."""
+    min_share: Fraction = 0.2
+    """Prints that share less than this of the shorter one do not belong together: a film and its trailer."""
     offset: int | None = None
-    """Set by hand: grey frame minus colour frame. Nothing is searched then."""
+    """Set by hand: grey frame minus colour frame, the same throughout."""
+    segments: tuple[SyncSegment, ...] | None = None
+    """Set by hand: which stretch of one print is which of the other."""
+    crop: SyncCrop | None = None
+    """Set by hand: the part of each print that is taken."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> SyncParams:
+        if self.offset is not None and self.segments is not None:
+            raise ValueError("takes offset or segments, not both")
+        if self.segments is not None and not self.segments:
+            raise ValueError("segments holds none: add some or remove the key")
+        return self
 
 
 class Source(Section):

@@ -8,6 +8,7 @@ results give equal bytes.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,10 @@ from markupsafe import Markup
 
 from kinemacolor.files import atomic_file
 from kinemacolor.report.plots import Curves, colours, curves_svg
+from kinemacolor.report.segments import Agreement
+
+FOLDED = 12
+"""Segments above which their table is folded away."""
 
 SPLITS = {"val": "Validation", "test": "Test", "train": "Training"}
 """In the order in which they matter: training error says little."""
@@ -41,6 +46,21 @@ class Print:
 
 
 @dataclass(frozen=True)
+class SyncSegment:
+    """A stretch that both prints show without a break, in words; `unsure` marks a low confidence."""
+
+    colour: str
+    """First and last frame, and so on."""
+    colour_time: str
+    grey: str
+    grey_time: str
+    speed: str
+    alike: str
+    confidence: str
+    unsure: bool = False
+
+
+@dataclass(frozen=True)
 class Sync:
     """What brought two prints together."""
 
@@ -52,11 +72,23 @@ class Sync:
     """Mean over the pairs, 0 to 1."""
     residual_px: float | None
     truth_offset: int | None = None
-    """For a made print: the offset that its recipe gave it."""
+    """For a made print: the offset that its recipe gave it, if it gave one."""
     seconds: float | None = None
-    """The offset in seconds of the grey print."""
+    """The offset in seconds of the grey print, if both prints keep one clock."""
     plots: Mapping[str, Path] = field(default_factory=dict)
     """What a plot shows -> its picture."""
+    rows: Sequence[SyncSegment] = ()
+    """The segments, in the order of the colour print; none if they were not recorded."""
+    own: Mapping[str, str] = field(default_factory=dict)
+    """Print -> what it has for itself, in words."""
+    speeds: str = ""
+    correlation: float | None = None
+    share: float | None = None
+    """Paired frames, of the shorter print's, 0 to 1."""
+    kind: str = ""
+    """How the colour picture lies on the grey one, in words."""
+    agreement: Agreement | None = None
+    """For a made print: how the found pairs compare with the true ones."""
 
 
 @dataclass(frozen=True)
@@ -178,11 +210,17 @@ def build_page(data: ReportData, out: Path) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"duration": duration, "thousands": lambda number: f"{number:,}".replace(",", "\u202f")}
+    environment.filters |= {
+        "duration": duration,
+        "thousands": lambda number: f"{number:,}".replace(",", "\u202f"),
+        "percent": percent,
+        "spaced": lambda said: re.sub(r"(?<=\d),(?=\d{3})", "\u202f", said),
+    }
     environment.globals |= {
         "link": lambda path: quote(os.path.relpath(os.path.abspath(path), here).replace(os.sep, "/")),
         "table": table,
         "parts": SPLITS,
+        "folded": FOLDED,
         "columns": COLUMNS,
         "curves": _curves,
         "headline": headline,
@@ -263,6 +301,16 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def percent(share: float) -> str:
+    """A share as a percentage that is 100 % or 0 % only where it is all or nothing."""
+    said = f"{100 * share:.2f}"
+    if said == "100.00" and share < 1:
+        said = "over 99.99"
+    elif said == "0.00":
+        said = "0" if share == 0 else "under 0.01"
+    return f"{said.removesuffix('.00')} %"
 
 
 def curves_of(dataset: DatasetResult) -> Curves:

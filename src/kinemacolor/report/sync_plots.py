@@ -1,26 +1,50 @@
-"""Two pictures by which a person sees that two prints are in step: the path of one against the other, and pairs of frames."""
+"""path.png, by which a person judges at a glance how one print runs beside the other; pairs.png is drawn in `contact`.
+
+From the top: both prints as strips, each on its own clock, joined by ribbons; the path of one against the other over what
+the coarse search saw; the breaks frame by frame; likeness and confidence along the film. Green is sure, amber is not, red
+is what a print has for itself.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
+from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
-from matplotlib import colors, font_manager
+from matplotlib import colors
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.gridspec import SubplotSpec
+from matplotlib.patches import PathPatch, Rectangle
+from matplotlib.path import Path as Outline
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
-_GREY, _COLOUR, _GOOD, _WRONG, _INK = "#8a8a8a", "#d9822b", "#2a7f62", "#c0392b", "#222222"
-_SURE = colors.LinearSegmentedColormap.from_list("sure", ["#d8b365", "#2a7f62"])
-_SHADE = dict(color="#c0392b", alpha=0.13, linewidth=0)
-_PICTURE_WIDTH, _GAP, _LINE = 300, 6, 22  # pixels of the contact sheet
-_TEXT = dict(fontsize=9, color=_INK)
+from kinemacolor.report.breaks import Break, chosen_breaks, draw_break
+from kinemacolor.report.contact import PairFacts, draw_pairs, shown_pairs
+from kinemacolor.report.segments import (
+    SAME_SPEED,
+    own_stretches,
+    seconds_words,
+    span_words,
+    speed_words,
+    speeds_summary,
+)
+from kinemacolor.report.sync_style import INK, OWN, SURE, VOTES, Label, clock, settle, tidy
+
+if TYPE_CHECKING:
+    from kinemacolor.align.path import Path as PrintsPath
+
+__all__ = ["PairFacts", "PathFacts", "draw_pairs", "draw_path", "path_figure", "shown_pairs"]
+
+_GREY_STRIP, _COLOUR_STRIP = (2.0, 2.34), (0.0, 0.34)  # low and high
+_NUMBERED = 150  # segments that are given a number, the longest first
+_PIECES = 2000  # of the path over the whole film
+_VOTES = 20_000  # drawn at most, the strongest
 
 
 @dataclass(frozen=True)
@@ -29,239 +53,295 @@ class PathFacts:
 
     Attributes:
         grey_name, colour_name: names of the prints.
-        frame_rate: frames a second of both.
+        grey_rate, colour_rate: frames a second.
         grey_frames, colour_frames: how many frames each print has.
-        offset: grey frame minus colour frame.
-        start, end: colour frames start <= frame < end that are paired.
-        correlation, runner_up, confidence: of the offset.
-        by_hand: whether the offset was set by hand.
-        alike, sure: (end - start,), likeness (NaN for a flat picture) and confidence of each pair.
-        offsets, pictures, changes: the correlation of pictures and of changes at every offset.
+        path: what was found; anything with the attributes of `align.path.Path`.
+        grey_times, colour_times: float64, seconds of each frame on its print's own clock.
+        by_hand: whether offset or segments were set by hand.
     """
 
     grey_name: str
     colour_name: str
-    frame_rate: float
+    grey_rate: float
+    colour_rate: float
     grey_frames: int
     colour_frames: int
-    offset: int
-    start: int
-    end: int
-    correlation: float
-    runner_up: float
-    confidence: float
+    path: PrintsPath
+    grey_times: NDArray[np.float64]
+    colour_times: NDArray[np.float64]
     by_hand: bool
-    alike: NDArray
-    sure: NDArray
-    offsets: NDArray
-    pictures: NDArray
-    changes: NDArray
+
+    def grey_at(self, frame: float) -> float:
+        """Seconds at which a grey frame begins; those after the last go on at the print's rate."""
+        return _at(self.grey_times, self.grey_rate, frame)
+
+    def colour_at(self, frame: float) -> float:
+        """Seconds at which a colour frame begins."""
+        return _at(self.colour_times, self.colour_rate, frame)
+
+    def own(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        """Frames start <= n < end that the grey and the colour print have for themselves."""
+        segments = self.path.segments
+        return (
+            own_stretches(((one.grey_start, one.grey_end) for one in segments), self.grey_frames),
+            own_stretches(((one.colour_start, one.colour_end) for one in segments), self.colour_frames),
+        )
 
 
 def draw_path(target: Path, facts: PathFacts) -> None:
-    """Draw path.png: both prints on one clock, the path, the correlation against the offset, the confidence along the film."""
-    figure = Figure(figsize=(13, 10), dpi=100, layout="constrained", facecolor="white")
-    grid = figure.add_gridspec(3, 3, height_ratios=[0.7, 1.55, 0.8], width_ratios=[1, 1, 1.15])
-    found = "set by hand" if facts.by_hand else "found"
-    figure.suptitle(
-        f"Frame n of the colour print is frame n {'+' if facts.offset >= 0 else '−'} {abs(facts.offset)} of the grey print "
-        f"({facts.offset / facts.frame_rate:+.2f} s, {found})\n"
-        f"correlation {facts.correlation:.3f} there, {facts.runner_up:.3f} at the best offset over a second away · "
-        f"confidence {facts.confidence:.3f} · {facts.end - facts.start:,} pairs",
-        fontsize=13,
-        color=_INK,
+    """Draw path.png; see `path_figure`."""
+    path_figure(facts).savefig(target, format="png", metadata={"Software": None})
+
+
+def path_figure(facts: PathFacts) -> Figure:
+    """The picture of two prints beside each other: strips with ribbons, path, breaks, likeness and confidence.
+
+    Artists are named (gid) for whoever looks for them: ribbon-1, number-1, own-grey-1, own-colour-1, break-1, votes, path.
+    """
+    breaks = chosen_breaks(facts.path, grey_frames=facts.grey_frames, colour_frames=facts.colour_frames)
+    figure = Figure(figsize=(14, 13.2), dpi=110, layout="constrained", facecolor="white")
+    figure.get_layout_engine().set(h_pad=0.09, w_pad=0.06, hspace=0.03)
+    grid = figure.add_gridspec(3, 2, height_ratios=[1.05, 1.75, 0.62], width_ratios=[1, 1.12])
+    figure.suptitle(_headline(facts), fontsize=12.5, color=INK)
+    labels = _strips(figure.add_subplot(grid[0, :]), facts)
+    path = figure.add_subplot(grid[1, 0])
+    labels += _path(path, facts)
+    _breaks(figure, grid[1, 1], facts, breaks)
+    labels += _along(figure.add_subplot(grid[2, :]), facts)
+    bar = figure.colorbar(
+        ScalarMappable(colors.Normalize(0, 1), SURE), ax=path, location="bottom", shrink=0.7, aspect=40, pad=0.02
     )
-    _strips(figure.add_subplot(grid[0, :]), facts)
-    seconds = facts.colour_frames / facts.frame_rate
-    intro = max(facts.start, facts.start + facts.offset) / facts.frame_rate
-    head = min(max(4.0, 2.2 * intro), max(seconds, facts.grey_frames / facts.frame_rate))
-    _path(figure.add_subplot(grid[1, 0]), facts, None, "Path: the whole film")
-    _path(figure.add_subplot(grid[1, 1]), facts, head, f"Path: the first {head:.0f} s")
-    right = grid[1, 2].subgridspec(2, 1)
-    _curve(figure.add_subplot(right[0]), facts)
-    _peak(figure.add_subplot(right[1]), facts)
-    _along(figure.add_subplot(grid[2, :]), facts)
-    figure.savefig(target, metadata={"Software": None})
+    bar.set_label("confidence of a pair, in all of the picture; red: a print's own", fontsize=8.5, color=INK)
+    bar.ax.tick_params(labelsize=7.5)
+    settle(figure, labels)
+    return figure
 
 
-def _tidy(axes: Axes, title: str, x: str, y: str) -> None:
-    axes.set_title(title, loc="left", fontsize=10.5, fontweight="bold", color=_INK)
-    axes.set_xlabel(x, **_TEXT)
-    axes.set_ylabel(y, **_TEXT)
-    axes.tick_params(labelsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
+def _breaks(figure: Figure, place: SubplotSpec, facts: PathFacts, breaks: Sequence[Break]) -> None:
+    """The breaks under a line that says which they are."""
+    columns = 2 if len(breaks) > 3 else 1
+    rows = max(1, -(-len(breaks) // columns))
+    grid = place.subgridspec(rows + 1, columns, height_ratios=[0.01, *[1] * rows])
+    head = figure.add_subplot(grid[0, :])
+    head.set_axis_off()
+    inner = len(facts.path.segments) - 1
+    which = f"The {len(breaks)} least sure of {inner} breaks" if inner > len(breaks) else "Breaks"
+    head.set_title(f"{which}, frame by frame: rungs are pairs", loc="left", fontsize=10.5, fontweight="bold", color=INK)
+    for number, one in enumerate(breaks):
+        axes = figure.add_subplot(grid[1 + number // columns, number % columns])
+        axes.set_gid(f"break-{number + 1}")
+        draw_break(axes, facts.path, one, at=facts.colour_at)
 
 
-def _strips(axes: Axes, facts: PathFacts) -> None:
-    """Both prints as strips on the grey print's clock; what is paired is green, what is cut off is red."""
-    rate = facts.frame_rate
-    strips = [
-        (1.0, f"grey print\n{facts.grey_name}", 0, facts.grey_frames, 0),
-        (0.0, f"colour print\n{facts.colour_name}", facts.offset, facts.offset + facts.colour_frames, facts.offset),
-    ]
-    paired = ((facts.start + facts.offset) / rate, (facts.end + facts.offset) / rate)
-    for level, _, first, last, shift in strips:
-        axes.add_patch(Rectangle((first / rate, level - 0.3), (last - first) / rate, 0.6, color=_WRONG, alpha=0.3, linewidth=0))
-        axes.add_patch(Rectangle((paired[0], level - 0.3), paired[1] - paired[0], 0.6, color=_GOOD, linewidth=0))
-        head, tail = round(paired[0] * rate) - first, last - round(paired[1] * rate)
-        note = (
-            f"frames {round(paired[0] * rate) - shift:,} to {round(paired[1] * rate) - shift - 1:,} are paired; "
-            f"cut off: {head:,} at the head ({head / rate:.2f} s), {tail:,} at the tail ({tail / rate:.2f} s)"
-        )
-        axes.text(sum(paired) / 2, level, note, ha="center", va="center", color="white", fontsize=10)
-    for at in paired:
-        axes.plot([at, at], [-0.3, 1.3], color=_INK, linewidth=1, linestyle=(0, (3, 2)))
-    axes.set_yticks([strip[0] for strip in strips], [strip[1] for strip in strips])
-    low, high = min(0, facts.offset) / rate, max(facts.grey_frames, facts.offset + facts.colour_frames) / rate
-    axes.set_xlim(low - 0.005 * (high - low), high + 0.005 * (high - low))
-    axes.set_ylim(-0.45, 1.45)
-    _tidy(axes, "Both prints on one clock: green is in both, red is one print's own", "seconds of the grey print", "")
+def _headline(facts: PathFacts) -> str:
+    path = facts.path
+    count, pairs = len(path.segments), len(path.colour_frame)
+    sure = f"mean confidence {np.mean(path.confidence):.3f} · " if pairs else ""
+    speeds = speeds_summary(path.segments)
+    return (
+        f"{pairs:,} pairs in {count} segment{'s' if count != 1 else ''}, {'set by hand' if facts.by_hand else 'found'} · "
+        f"{path.share:.1%} of the shorter print · {sure}correlation {path.correlation:.3f}\n"
+        f"The grey print beside the colour print: {shorten(speeds, 130, placeholder=' …') or 'nothing in common'}"
+    )
 
 
-def _path(axes: Axes, facts: PathFacts, head: float | None, title: str) -> None:
-    """Grey time against colour time; each print's own head and tail are shaded; the line's colour is the confidence."""
-    rate = facts.frame_rate
-    across, up = facts.colour_frames / rate, facts.grey_frames / rate
-    start, end = facts.start / rate, facts.end / rate
-    shift = facts.offset / rate
-    for low, high in ((0, start), (end, across)):
-        axes.axvspan(low, high, **_SHADE)
-    for low, high in ((0, start + shift), (end + shift, up)):
-        axes.axhspan(low, high, **_SHADE)
-    axes.plot([0, max(across, up)], [0, max(across, up)], color=_GREY, linewidth=0.8, linestyle=":")
-    # Some thousand pieces at most; a piece has the least confidence within it.
-    frames = slice(None) if head is None else slice(0, max(2, round(head * rate) - facts.start))
-    pieces = np.array_split(facts.sure[frames], min(1000, max(2, len(facts.sure[frames]))))
-    pieces = [piece for piece in pieces if len(piece)]
-    edges = (facts.start + np.concatenate([[0], np.cumsum([len(piece) for piece in pieces])])) / rate
-    lines = np.stack([np.column_stack([edges, edges + shift])[:-1], np.column_stack([edges, edges + shift])[1:]], axis=1)
-    path = LineCollection(lines, cmap=_SURE, norm=colors.Normalize(0, 1), linewidths=3.5, capstyle="butt")
-    path.set_array(np.array([np.median(piece) for piece in pieces]))
-    axes.add_collection(path)
-    limit = (across, up) if head is None else (head, head)
-    axes.set_xlim(0, limit[0])
-    axes.set_ylim(0, limit[1])
-    if head is not None:
-        axes.set_aspect("equal")
-        axes.plot(start, start + shift, "o", color=_INK, markersize=5)
-        right = start < 0.5 * head
-        axes.annotate(
-            f"first pair:\ncolour frame {facts.start}\ngrey frame {facts.start + facts.offset}",
-            (start, start + shift),
-            xytext=(14 if right else -14, -4),
+def _at(times: NDArray[np.float64], rate: float, frame: float) -> float:
+    known = len(times)
+    if not known:
+        return frame / rate
+    if frame > known - 1:
+        return float(times[-1]) + (frame - known + 1) / rate
+    return float(np.interp(frame, (int(frame), int(frame) + 1), (times[int(frame)], times[min(int(frame) + 1, known - 1)])))
+
+
+def _strips(axes: Axes, facts: PathFacts) -> list[Label]:
+    """Both prints as strips from their own zero on; what belongs together is joined."""
+    own = dict(zip(("grey", "colour"), facts.own(), strict=True))
+    sides = (
+        ("grey", _GREY_STRIP, facts.grey_at, facts.grey_frames, facts.grey_rate),
+        ("colour", _COLOUR_STRIP, facts.colour_at, facts.colour_frames, facts.colour_rate),
+    )
+    longest = max(at(frames) for _, _, at, frames, _ in sides)
+    labels: list[Label] = []
+    for name, (low, high), at, frames, rate in sides:
+        axes.add_patch(Rectangle((at(0), low), at(frames) - at(0), high - low, facecolor="none", edgecolor=INK, linewidth=0.6))
+        for number, (start, end) in enumerate(own[name], start=1):
+            left, right = at(start), at(end)
+            box = Rectangle((left, low), right - left, high - low, facecolor=OWN, linewidth=0, gid=f"own-{name}-{number}")
+            axes.add_patch(box)
+            length = seconds_words((end - start) / rate)
+            texts = [
+                axes.text(
+                    (left + right) / 2, (low + high) / 2, said, color="white", fontsize=8, ha="center", va="center_baseline"
+                )
+                for said in (f"{end - start:,} own ({length})", length)
+            ]
+            labels.append(Label([(text, (left, right)) for text in texts]))
+    numbers: list[Label] = []
+    speeds: list[Label] = []
+    few = len(facts.path.segments) <= 12
+    order = sorted(enumerate(facts.path.segments, start=1), key=lambda pair: pair[1].colour_start - pair[1].colour_end)
+    for place, (number, one) in enumerate(order):
+        upper = facts.grey_at(one.grey_start), facts.grey_at(one.grey_end)
+        lower = facts.colour_at(one.colour_start), facts.colour_at(one.colour_end)
+        shade = SURE(float(one.confidence))
+        for (left, right), (low, high) in ((upper, _GREY_STRIP), (lower, _COLOUR_STRIP)):
+            axes.add_patch(Rectangle((left, low), right - left, high - low, facecolor=shade, edgecolor="white", linewidth=0.4))
+        axes.add_patch(_ribbon(upper, lower, shade, gid=f"ribbon-{number}"))
+        if place < _NUMBERED:
+            numbers += _numbers(axes, number, one, upper, lower)
+        words = speed_words(one.speed, one.clock)
+        if len(facts.path.segments) == 1 or (few and words != SAME_SPEED):
+            middle = (sum(upper) + sum(lower)) / 4
+            text = axes.text(
+                middle, 1.17, words, color=INK, fontsize=8.5, ha="center", va="center", zorder=5, gid=f"speed-{number}"
+            )
+            half = (upper[1] - upper[0] + lower[1] - lower[0]) / 4
+            speeds.append(Label([(text, (middle - half, middle + half))]))
+    axes.set_yticks(
+        [np.mean(_GREY_STRIP), np.mean(_COLOUR_STRIP)],
+        [f"grey print\n{_short(facts.grey_name)}", f"colour print\n{_short(facts.colour_name)}"],
+    )
+    axes.set_xlim(-0.004 * longest, 1.004 * longest)
+    axes.set_ylim(-0.34, 2.68)
+    clock(axes.xaxis, longest, ticks=16)
+    title = "What belongs together: both prints from their own first frame on, segments numbered, a print's own in red"
+    tidy(axes, title, "time of each print" + (" in seconds" if longest < 4 else ""), "")
+    axes.spines["left"].set_visible(False)
+    return numbers + labels + speeds
+
+
+def _ribbon(upper: tuple[float, float], lower: tuple[float, float], shade, *, gid: str) -> PathPatch:
+    top, bottom = _GREY_STRIP[0], _COLOUR_STRIP[1]
+    bend = (top + bottom) / 2
+    points = [
+        (upper[0], top), (upper[0], bend), (lower[0], bend), (lower[0], bottom),
+        (lower[1], bottom), (lower[1], bend), (upper[1], bend), (upper[1], top), (upper[0], top),
+    ]  # fmt: skip
+    codes = [Outline.MOVETO, *[Outline.CURVE4] * 3, Outline.LINETO, *[Outline.CURVE4] * 3, Outline.CLOSEPOLY]
+    look = dict(facecolor=(*shade[:3], 0.38), edgecolor=(*shade[:3], 0.95), linewidth=0.7)
+    return PathPatch(Outline(points, codes), gid=gid, **look)
+
+
+def _numbers(axes: Axes, number: int, one, upper: tuple[float, float], lower: tuple[float, float]) -> list[Label]:
+    """A segment's number in both strips: with its frames where there is room, outside where there is little."""
+    labels = []
+    sides = (
+        (upper, _GREY_STRIP, (one.grey_start, one.grey_end), 1),
+        (lower, _COLOUR_STRIP, (one.colour_start, one.colour_end), -1),
+    )
+    for (left, right), (low, high), frames, way in sides:
+        middle, inside = (left + right) / 2, (low + high) / 2
+        look = dict(ha="center", va="center_baseline", gid=f"number-{number}")
+        within = dict(color="white", fontweight="bold", **look)
+        texts = [
+            (axes.text(middle, inside, f"{number}:  frames {span_words(*frames)}", fontsize=8.5, **within), (left, right)),
+            (axes.text(middle, inside, str(number), fontsize=8.5, **within), (left, right)),
+            (axes.text(middle, inside, str(number), fontsize=6.5, **within), (left, right)),
+        ]
+        outside = high if way > 0 else low
+        for level in (0.1, 0.24):
+            texts.append((axes.text(middle, outside + way * level, str(number), color=INK, fontsize=6.5, **look), None))
+        labels.append(Label(texts))
+    return labels
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 26 else f"{name[:12]}…{name[-12:]}"
+
+
+def _path(axes: Axes, facts: PathFacts) -> list[Label]:
+    """Grey time against colour time, over what the coarse search saw; a print's own is shaded."""
+    path = facts.path
+    across, up = facts.colour_at(facts.colour_frames), facts.grey_at(facts.grey_frames)
+    grey_own, colour_own = facts.own()
+    for start, end in colour_own:
+        axes.axvspan(facts.colour_at(start), facts.colour_at(end), color=OWN, alpha=0.12, linewidth=0)
+    for start, end in grey_own:
+        axes.axhspan(facts.grey_at(start), facts.grey_at(end), color=OWN, alpha=0.12, linewidth=0)
+    votes = np.asarray(path.votes, np.float32).reshape(-1, 3)
+    if len(votes):
+        votes = votes[np.argsort(votes[:, 2], kind="stable")[-_VOTES:]]
+        shades = np.tile(np.float32([*colors.to_rgb(VOTES), 0]), (len(votes), 1))
+        shades[:, 3] = 0.08 + 0.5 * np.clip(votes[:, 2], 0, 1)
+        axes.scatter(votes[:, 0], votes[:, 1], s=5, c=shades, linewidths=0, rasterized=True, gid="votes")
+    axes.add_collection(_line(facts))
+    labels = []
+    order = sorted(enumerate(path.segments, start=1), key=lambda pair: pair[1].colour_start - pair[1].colour_end)
+    for number, one in order[:_NUMBERED]:
+        at = (one.colour_start + one.colour_end) / 2, (one.grey_start + one.grey_end) / 2
+        text = axes.annotate(
+            str(number),
+            (facts.colour_at(at[0]), facts.grey_at(at[1])),
+            xytext=(-5, 5),
             textcoords="offset points",
-            ha="left" if right else "right",
-            va="top",
-            fontsize=9,
+            ha="right",
+            va="bottom",
+            color=INK,
+            fontsize=8,
         )
-    else:
-        bar = axes.figure.colorbar(path, ax=axes, location="bottom", shrink=0.75, pad=0.02, aspect=30)
-        bar.set_label("confidence of the pair", fontsize=8)
-        bar.ax.tick_params(labelsize=7)
-    _tidy(axes, title, "seconds of the colour print", "seconds of the grey print")
+        labels.append(Label([(text, None)]))
+    axes.set_xlim(0, across)
+    axes.set_ylim(0, up)
+    clock(axes.xaxis, across, ticks=8)
+    clock(axes.yaxis, up)
+    title = f"The path{' over what the coarse search saw (dots)' if len(votes) else ''}"
+    tidy(axes, title, "time of the colour print", "time of the grey print")
+    return labels
 
 
-def _curve(axes: Axes, facts: PathFacts) -> None:
-    """The correlation of the pictures at every offset that was considered."""
-    at = facts.offsets / facts.frame_rate
-    axes.plot(at, facts.pictures, color=_GREY, linewidth=0.8, label="pictures")
-    axes.plot(at, facts.changes, color=_COLOUR, linewidth=0.8, label="changes")
-    here = np.flatnonzero(facts.offsets == facts.offset)
-    if len(here):
-        axes.plot(at[here], facts.changes[here], "o", color=_GOOD, markersize=6)
-        axes.plot(at[here], facts.pictures[here], "o", color=_GOOD, markersize=6)
-    axes.set_ylim(min(-0.3, float(facts.pictures.min())), 1.05)
-    axes.axvline(0, color=_INK, linewidth=0.5, linestyle=":")
-    axes.legend(fontsize=8, frameon=False, loc="upper right")
-    _tidy(axes, "Correlation of the prints at every offset", "offset in seconds (grey minus colour)", "")
+def _line(facts: PathFacts) -> LineCollection:
+    """The pairs as some thousand pieces at most; a piece has the mean confidence of its pairs."""
+    path = facts.path
+    lines, sure = [], []
+    share = _PIECES / max(len(path.colour_frame), 1)
+    for number in range(len(path.segments)):
+        pairs = np.flatnonzero(path.segment == number)
+        for piece in np.array_split(pairs, max(1, min(len(pairs), round(share * len(pairs))))) if len(pairs) else ():
+            # A single frame has a length, too.
+            first, last = piece[0], piece[-1]
+            start = facts.colour_at(path.colour_frame[first]), facts.grey_at(path.grey_frame[first])
+            end = facts.colour_at(path.colour_frame[last] + 1), facts.grey_at(path.grey_frame[last] + 1)
+            lines.append([start, end])
+            sure.append(float(np.mean(path.confidence[piece])))
+    # Pieces overlap by their caps: where they only touched, their smoothed ends would make the whole line pale.
+    look = dict(linewidths=3.2, capstyle="projecting", gid="path")
+    drawn = LineCollection(lines, cmap=SURE, norm=colors.Normalize(0, 1), **look)
+    drawn.set_array(np.array(sure))
+    return drawn
 
 
-def _peak(axes: Axes, facts: PathFacts) -> None:
-    """The same a few frames around the offset: a peak one frame wide."""
-    near = np.abs(facts.offsets - facts.offset) <= 8
-    shades = [_GOOD if offset == facts.offset else "#e3b587" for offset in facts.offsets[near]]
-    axes.bar(facts.offsets[near], facts.changes[near], color=shades, width=0.8, label="changes")
-    axes.plot(facts.offsets[near], facts.pictures[near], "o-", color=_GREY, markersize=3, linewidth=0.8, label="pictures")
-    axes.set_xticks(facts.offsets[near][::2] if facts.offset % 2 == facts.offsets[near][0] % 2 else facts.offsets[near][1::2])
-    axes.set_ylim(min(-0.1, float(facts.changes[near].min(initial=0))), 1.1)
-    _tidy(axes, "The same, frame by frame around the peak", "offset in frames", "")
-
-
-def _along(axes: Axes, facts: PathFacts) -> None:
-    """Likeness and confidence of the pairs along the film."""
-    width = max(1, len(facts.sure) // 1200)
-    count = len(facts.sure) // width
-    if count:
-        time = (facts.start + width * (np.arange(count) + 0.5)) / facts.frame_rate
-        sure = facts.sure[: count * width].reshape(count, width)
-        # The best of each handful: a flat frame has no likeness.
-        alike = np.nanmax(np.column_stack([facts.alike[: count * width].reshape(count, width), np.full(count, -np.inf)]), axis=1)
-        axes.fill_between(time, sure.mean(axis=1), color=_GOOD, alpha=0.45, linewidth=0, step="mid")
-        axes.plot(time, np.where(np.isfinite(alike), alike, np.nan), color=_INK, linewidth=0.8)
-    for low, high in ((0, facts.start), (facts.end, facts.colour_frames)):
-        axes.axvspan(low / facts.frame_rate, high / facts.frame_rate, **_SHADE)
-    axes.set_xlim(0, facts.colour_frames / facts.frame_rate)
-    axes.set_ylim(0, 1.05)
-    _tidy(
-        axes,
-        "Along the film: likeness of the paired pictures (line), confidence to the frame (green; none where a shot stands still)",
-        "seconds of the colour print",
-        "",
+def _along(axes: Axes, facts: PathFacts) -> list[Label]:
+    """Likeness and confidence of the pairs along the colour print; nothing where there is no pair."""
+    path = facts.path
+    width = max(1, -(-facts.colour_frames // 1200))
+    count = -(-facts.colour_frames // width)
+    bins = path.colour_frame // width
+    edges = np.array([facts.colour_at(min(place * width, facts.colour_frames)) for place in range(count + 1)])
+    pairs = np.bincount(bins, minlength=count)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sure = np.bincount(bins, path.confidence, minlength=count) / pairs
+        seen = np.isfinite(path.alike)  # a flat frame has no likeness
+        alike = np.bincount(bins[seen], path.alike[seen], minlength=count) / np.bincount(bins[seen], minlength=count)
+    for start, end in facts.own()[1]:
+        axes.axvspan(facts.colour_at(start), facts.colour_at(end), color=OWN, alpha=0.14, linewidth=0)
+    axes.bar(
+        edges[:-1], np.nan_to_num(sure), np.diff(edges), align="edge", color=SURE(np.nan_to_num(sure)), alpha=0.6, linewidth=0
     )
-
-
-@dataclass(frozen=True)
-class PairFacts:
-    """One pair for pairs.png: grey (h, w) and colour (h, w, 3) RGB of the same size, uint8, laid on each other."""
-
-    grey: NDArray[np.uint8]
-    colour: NDArray[np.uint8]
-    grey_frame: int
-    colour_frame: int
-    seconds: float
-
-
-def draw_pairs(target: Path, pairs: Sequence[PairFacts], *, note: str) -> None:
-    """Draw pairs.png: for each pair the grey picture, the colour picture and both as a chequerboard, two pairs a row."""
-    scale = _PICTURE_WIDTH / pairs[0].grey.shape[1]
-    width, height = _PICTURE_WIDTH, round(pairs[0].grey.shape[0] * scale)
-    columns = 2 if len(pairs) > 1 else 1
-    rows = -(-len(pairs) // columns)
-    step_x, step_y = 3 * (width + _GAP) + 3 * _GAP, height + _LINE + 2 * _GAP
-    top = round(3.4 * _LINE)
-    sheet = Image.new("RGB", (columns * step_x + _GAP, top + rows * step_y), "white")
-    draw = ImageDraw.Draw(sheet)
-    fonts = [ImageFont.truetype(font_manager.findfont("DejaVu Sans"), size) for size in (19, 15, 13)]
-    heading = "Pairs of frames: grey print | colour print | both as a chequerboard, in which edges must run on unbroken"
-    middle = sheet.width // 2
-    for font, at, text in ((fonts[0], 0.9, heading), (fonts[1], 2.2, note)):
-        # A single pair makes a narrow sheet.
-        size = font.size * min(1.0, (sheet.width - 2 * _GAP) / draw.textlength(text, font))
-        draw.text((middle, at * _LINE), text, _INK, font.font_variant(size=size), anchor="mm")
-    for index, pair in enumerate(pairs):
-        row, side = divmod(index, columns)
-        minutes, seconds = divmod(pair.seconds, 60)
-        titles = (
-            f"grey, frame {pair.grey_frame:,}",
-            f"colour, frame {pair.colour_frame:,}",
-            f"both, at {minutes:.0f}:{seconds:05.2f}",
-        )
-        for part, (picture, title) in enumerate(
-            zip((pair.grey, pair.colour, chequered(pair.grey, pair.colour)), titles, strict=True)
-        ):
-            x, y = _GAP + side * step_x + part * (width + _GAP), top + row * step_y
-            draw.text((x + width // 2, y + _LINE // 2), title, _INK, fonts[2], anchor="mm")
-            shrinks = scale < 1
-            small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-            sheet.paste(Image.fromarray(small), (x, y + _LINE))
-    sheet.save(target)
-
-
-def chequered(grey: NDArray[np.uint8], colour: NDArray[np.uint8], *, fields: int = 6) -> NDArray[np.uint8]:
-    """A chequerboard of both pictures, `fields` fields high, the grey one brought to the colour one's tone; (h, w, 3) uint8."""
-    luma = cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    toned = (grey.astype(np.float32) - grey.mean()) * (luma.std() / max(float(grey.std()), 1.0)) + luma.mean()
-    side = max(2, grey.shape[0] // fields)
-    rows, columns = np.indices(grey.shape) // side
-    turn = ((rows + columns) % 2 == 0)[..., None]
-    return np.where(turn, np.clip(toned, 0, 255).astype(np.uint8)[..., None], colour)
+    axes.stairs(alike, edges, baseline=None, color=INK, linewidth=0.8)
+    labels = []
+    order = sorted(enumerate(path.segments, start=1), key=lambda pair: pair[1].colour_start - pair[1].colour_end)
+    for number, one in order:
+        left, right = facts.colour_at(one.colour_start), facts.colour_at(one.colour_end)
+        axes.vlines([left, right], 0, 1, color=INK, linewidth=0.5, alpha=0.6)
+        if len(labels) < _NUMBERED:
+            text = axes.text((left + right) / 2, 1.03, str(number), color=INK, fontsize=7.5, ha="center", va="bottom")
+            labels.append(Label([(text, None)]))
+    axes.set_xlim(edges[0], edges[-1])
+    low = min(0.0, float(np.nanmin(alike, initial=0.0)))
+    axes.set_ylim(low, 1.16)
+    axes.set_yticks([0, 0.5, 1])
+    clock(axes.xaxis, edges[-1], ticks=16)
+    title = "Along the film: confidence to the frame (bars; low where a shot stands still), likeness of the pictures (line)"
+    tidy(axes, title, "time of the colour print", "")
+    return labels

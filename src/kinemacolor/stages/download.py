@@ -199,7 +199,11 @@ def _placed(record: _Record, folder: Path, name: str) -> _Record:
     """Move a finished file out of the cache into the source's folder, under its print's or clip's name."""
     target = folder / f"{name}{record.path.suffix}"
     shutil.move(record.path, target)
-    return dataclasses.replace(record, path=target)
+    if record.truth_path is None:
+        return dataclasses.replace(record, path=target)
+    truth = folder / f"{name}.alignment.parquet"
+    shutil.move(record.truth_path, truth)
+    return dataclasses.replace(record, path=target, truth_path=truth)
 
 
 def _fetched(media: Media, cache: Path, ledger: Ledger, name: str, key: str | None) -> PrintRecord:
@@ -229,12 +233,13 @@ def _fetched(media: Media, cache: Path, ledger: Ledger, name: str, key: str | No
 
 def _made(colour: Path, recipe: Recipe, cache: Path, key: str) -> PrintRecord:
     """Make the grey print from the colour print."""
-    from kinemacolor.media.prints import make_print
+    from kinemacolor.media.prints import make_print, truth_file
 
     target = cache / "made.mp4"
     with shown(f"make {key}") as progress:
-        told = make_print(colour, recipe, target, progress=progress)
-    return _recorded(target, {"made_from": "colour", "recipe": recipe.model_dump(mode="json")}, told["offset"])
+        shown_by_it = make_print(colour, recipe, target, progress=progress)
+    record = _recorded(target, {"made_from": "colour", "recipe": recipe.model_dump(mode="json")})
+    return dataclasses.replace(record, truth_offset=shown_by_it.truth_offset, truth_path=truth_file(target))
 
 
 def _played(source: GameSource, cache: Path, key: str) -> PrintRecord:
@@ -247,9 +252,9 @@ def _played(source: GameSource, cache: Path, key: str) -> PrintRecord:
     return _recorded(target, source.model_dump(mode="json", exclude={"kind", "licence", "credit"}) | {"played": told})
 
 
-def _recorded(file: Path, origin: dict[str, Any], truth_offset: int | None = None) -> PrintRecord:
+def _recorded(file: Path, origin: dict[str, Any]) -> PrintRecord:
     """What source.json will say of a finished file."""
-    return PrintRecord(file, origin, sha256_of(file), file.stat().st_size, probe(file), truth_offset)
+    return PrintRecord(file, origin, sha256_of(file), file.stat().st_size, probe(file))
 
 
 def _short(origin: dict[str, Any]) -> str:

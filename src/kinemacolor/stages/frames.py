@@ -1,7 +1,8 @@
 """frames: exact frames of one source, resized by area averaging, in shards with an index.
 
 Reads the media (for a film pair both prints, their alignment and geometry); writes `index.parquet` and the shards.
-A pair is formed by the alignment and never by list position, and its row carries both timestamps.
+A pair is formed by the alignment and never by list position, and its row carries both timestamps. Where one print is
+turned against the other, the grey picture is set upright before it is cut and resized.
 
 In a collection a row also names its clip or photograph. `frame` runs on over all clips, so that (source, frame) stays the key
 of a row: it is the picture's number in its own clip plus the pictures of all clips before it, as source.json counts them.
@@ -14,7 +15,7 @@ import functools
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,12 +23,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from kinemacolor.align.laying import set_upright, turn_left_over
 from kinemacolor.errors import UserError
 from kinemacolor.files import atomic_folder, read_json, refuse_foreign
 from kinemacolor.frames.index import ShardWriter
 from kinemacolor.frames.resize import AreaResize, Box
 from kinemacolor.media.decode import Picture, decode
+from kinemacolor.media.probe import probe, truncated
 from kinemacolor.media.sources import SourceRecord, read_source
+from kinemacolor.media.stretch import decode_stretch
 from kinemacolor.params import FramesParams
 
 if TYPE_CHECKING:
@@ -160,21 +164,25 @@ def _resizer(params: FramesParams, size: tuple[int, int]) -> AreaResize:
 def _of_pair(
     grey: Path, colour: Path, sync: Path, source: str, params: FramesParams, out: Path, *, allow_truncated: bool
 ) -> pd.DataFrame:
-    alignment = _alignment(sync, params)
+    rows = _alignment(sync, params)
     geometry = read_json(sync / "geometry.json", "run the sync stage")
-    partner = dict(zip(alignment["colour_frame"], alignment["grey_frame"], strict=True))
-    greys = _on_demand(decode(grey, wanted=set(partner.values()), grey=True, allow_truncated=allow_truncated), grey)
-    next(greys)
+    left_over = turn_left_over(geometry["transform"], geometry["colour_crop"], geometry["grey_crop"])
     with atomic_folder(out, marker=_MARKER) as folder:
         writer = _writer(folder, source, params, pair=True)
         resize_colour: AreaResize | None = None
-        for picture in decode(colour, wanted=set(partner), allow_truncated=allow_truncated):
-            other = greys.send(partner[picture.number])
+        shown: tuple[int, np.ndarray] | None = None  # a grey frame may be that of several colour frames
+        greys = _partners(grey, rows, allow_truncated=allow_truncated)
+        for picture in decode(colour, wanted=set(rows["colour_frame"]), allow_truncated=allow_truncated):
+            # By number: a damaged colour frame is left out, and so is its partner.
+            other = next(partner for frame, partner in greys if frame == picture.number)
             if resize_colour is None:
                 resize_colour = _resize(picture, params, geometry["colour_crop"])
                 resize_grey = _resize(other, params, geometry["grey_crop"])
+            if shown is None or shown[0] != other.number:
+                upright = other.pixels if left_over is None else set_upright(other.pixels, left_over)
+                shown = other.number, resize_grey(upright)
             writer.add(
-                {"colour": resize_colour(picture.pixels), "grey": resize_grey(other.pixels)},
+                {"colour": resize_colour(picture.pixels), "grey": shown[1]},
                 frame=picture.number,
                 time=picture.time,
                 grey_frame=other.number,
@@ -215,18 +223,30 @@ def _alignment(sync: Path, params: FramesParams) -> pd.DataFrame:
     return table[inside]
 
 
-def _on_demand(pictures: Iterator[Picture], path: Path) -> Generator[Picture | None, int, None]:
-    """A coroutine that hands out pictures by number: `send(number)` gives that picture.
+def _partners(grey: Path, rows: pd.DataFrame, *, allow_truncated: bool) -> Iterator[tuple[int, Picture]]:
+    """Every row's colour frame and its grey picture, in the rows' order. Holds one picture at a time.
 
-    Pictures that come by before they are asked for wait; with segments in order none ever does.
+    Where the grey print runs on, it is decoded once, in order; where it steps back (reels in another order), it is read
+    anew from there, by seeking.
     """
-    waiting: dict[int, Picture] = {}
-    answer: Picture | None = None
-    while True:
-        number = yield answer
-        while number not in waiting:
-            picture = next(pictures, None)
-            if picture is None:
-                raise UserError(f"{path} has no frame {number}, which the alignment names: run the sync stage again.")
-            waiting[picture.number] = picture
-        answer = waiting.pop(number)
+    colour_frames, grey_frames, times = (rows[name].to_numpy() for name in ("colour_frame", "grey_frame", "grey_time"))
+    runs = np.split(np.arange(len(rows)), np.flatnonzero(np.diff(grey_frames) < 0) + 1)
+    if len(runs) > 1 and not allow_truncated and (good := probe(grey).last_good_time) is not None:
+        raise truncated(grey, good)
+    for run in runs:
+        wanted = set(grey_frames[run].tolist())
+        if len(runs) == 1:
+            pictures = decode(grey, wanted=wanted, grey=True, allow_truncated=allow_truncated)
+        else:
+            # By number, not by time: the margin only makes sure that rounding loses none.
+            start, end = float(times[run[0]]) - 1e-3, float(times[run[-1]]) + 1e-3
+            pictures = decode_stretch(grey, start=start, end=end, grey=True, wanted=wanted)
+        picture: Picture | None = None
+        for row in run:
+            while picture is None or picture.number < grey_frames[row]:
+                picture = next(pictures, None)
+                if picture is None:
+                    break
+            if picture is None or picture.number != grey_frames[row]:
+                raise UserError(f"{grey} has no frame {grey_frames[row]}, which the alignment names: run the sync stage again.")
+            yield int(colour_frames[row]), picture

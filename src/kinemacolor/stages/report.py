@@ -7,8 +7,10 @@ of an uncoloured picture, so that ratios always have the same meaning.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -24,9 +26,25 @@ from kinemacolor.media.sources import PrintRecord, SourceRecord, read_source
 from kinemacolor.metrics.pixel import mse_ab, mse_rgb_pm1
 from kinemacolor.report import page
 from kinemacolor.report.plots import Curves, colours, save_curves, small_copy
+from kinemacolor.report.segments import (
+    UNSURE,
+    Agreement,
+    agreement,
+    clock_words,
+    own_stretches,
+    own_words,
+    span_words,
+    speed_words,
+    speeds_summary,
+)
 
 _LABELS = {"video": "Video", "colour": "Colour print", "grey": "Grey print"}
 _MARKER = "made-by-kinemacolor.txt"
+_KINDS = {
+    "upright": "scaled and shifted",
+    "similarity": "turned, scaled and shifted",
+    "affine": "turned, scaled, sheared and shifted",
+}
 _PLOTS = {"path.png": "How the prints run beside each other", "pairs.png": "Pairs that the alignment found"}
 
 
@@ -225,20 +243,77 @@ def _plain(value: Any) -> str:
 def _sync(record: SourceRecord, folder: Path, album: Album) -> page.Sync:
     if not (folder / "alignment.parquet").is_file():
         raise UserError(f"{folder}/alignment.parquet is missing: run the sync stage.")
-    table = pd.read_parquet(folder / "alignment.parquet", columns=["colour_frame", "grey_frame", "segment", "confidence"])
+    table = pd.read_parquet(folder / "alignment.parquet")
+    geometry = read_json(folder / "geometry.json", "run the sync stage")
+    plots = {title: album.copy(folder / file, f"sync/{folder.name}_{file}") for file, title in _PLOTS.items()}
     offsets = (table["grey_frame"] - table["colour_frame"]).unique()
     offset = int(offsets[0]) if len(offsets) == 1 else None
-    plots = {title: album.copy(folder / file, f"sync/{folder.name}_{file}") for file, title in _PLOTS.items()}
+    rates = {name: record.prints[name].probe.frame_rate for name in ("grey", "colour")}
+    one_clock = offset is not None and rates["grey"] == rates["colour"]
     return page.Sync(
         offset=offset,
         pairs=len(table),
         segments=int(table["segment"].nunique()),
         confidence=float(table["confidence"].mean()),
-        residual_px=read_json(folder / "geometry.json", "run the sync stage").get("residual_px"),
+        residual_px=geometry.get("residual_px"),
         truth_offset=record.truth_offset,
-        seconds=None if offset is None else offset / float(record.prints["grey"].probe.frame_rate),
+        seconds=offset / float(rates["grey"]) if one_clock else None,
         plots={title: plot for title, plot in plots.items() if plot},
+        kind=_KINDS.get(geometry.get("kind", ""), ""),
+        agreement=_agreement(record, table),
+        **_segments(record, folder, table),
     )
+
+
+def _segments(record: SourceRecord, folder: Path, table: pd.DataFrame) -> dict[str, Any]:
+    """What segments.json says, for page.Sync; nothing for a folder of a version that wrote none."""
+    if not (folder / "segments.json").is_file():
+        return {}
+    said = read_json(folder / "segments.json", "run the sync stage")
+    segments = [SimpleNamespace(**one) for one in said["segments"]]
+    rates = {name: float(record.prints[name].probe.frame_rate) for name in ("grey", "colour")}
+    rows = []
+    for number, one in enumerate(segments):
+        pairs = table[table["segment"] == number]
+        # A frame lasts until the next one; those of a print with gaps have times of their own.
+        times = {
+            name: "–".join(
+                clock_words(seconds) for seconds in (pairs[f"{name}_time"].min(), pairs[f"{name}_time"].max() + 1 / rates[name])
+            )
+            if len(pairs)
+            else "–"
+            for name in rates
+        }
+        rows.append(
+            page.SyncSegment(
+                colour=span_words(one.colour_start, one.colour_end),
+                colour_time=times["colour"],
+                grey=span_words(one.grey_start, one.grey_end),
+                grey_time=times["grey"],
+                speed=speed_words(one.speed, one.clock),
+                alike="–" if one.alike is None or math.isnan(one.alike) else f"{one.alike:.3f}",
+                confidence=f"{one.confidence:.3f}",
+                unsure=one.confidence < UNSURE,
+            )
+        )
+    own = {}
+    for name in ("grey", "colour"):
+        spans = [(getattr(one, f"{name}_start"), getattr(one, f"{name}_end")) for one in segments]
+        own[_LABELS[name]] = own_words(own_stretches(spans, record.prints[name].probe.frames), rates[name])
+    known = {key: said[key] for key in ("correlation", "share") if key in said}
+    return {"rows": rows, "own": own, "speeds": speeds_summary(segments), **known}
+
+
+def _agreement(record: SourceRecord, table: pd.DataFrame) -> Agreement | None:
+    """How the pairs compare with the truth that lies beside a made print; None where there is none."""
+    file = record.truth_path
+    if file is None:
+        return None
+    if not file.is_file():
+        raise UserError(f"{file} is missing: remove {record.folder} and run the download stage again.")
+    truth = pd.read_parquet(file, columns=["colour_frame", "grey_frame", "confidence"])
+    columns = table["colour_frame"], table["grey_frame"], truth["colour_frame"], truth["grey_frame"]
+    return agreement(*columns, confidence=truth["confidence"])
 
 
 def _there(path: Path) -> Path | None:

@@ -1,16 +1,16 @@
 """The sync stage: two prints of one film in, the pairing of their frames and pixels out.
 
-Both prints are decoded once, in full, to a tiny size; from that comes the offset, to the frame. A few whole pairs are then
-fetched by seeking, for the geometry. Writes `alignment.parquet`, `geometry.json`, `path.png` and `pairs.png`.
+Both prints are decoded once, in full, to a tiny size; from that comes which frame is which. A few whole pairs are then fetched
+by seeking, for the geometry. Writes `alignment.parquet`, `segments.json`, `geometry.json`, `path.png` and `pairs.png`.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -18,23 +18,26 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kinemacolor.align.picks import Pair, decode_pairs, pick_pairs
-from kinemacolor.align.signature import DECODE_SIZE, Signature, signature
+from kinemacolor.align import path as align_path
+from kinemacolor.align.passes import signatures
+from kinemacolor.align.picks import Pair, pick_pairs
+from kinemacolor.align.signature import Signature
 from kinemacolor.align.spatial import Geometry, fit_geometry, overlaid
-from kinemacolor.align.temporal import Offset, check_offset, find_offset, require_equal_rates
+from kinemacolor.align.temporal import check_path, find_path
 from kinemacolor.errors import UserError
 from kinemacolor.files import atomic_folder, refuse_foreign, write_json
-from kinemacolor.media.decode import decode
 from kinemacolor.media.probe import Probe, probe
+from kinemacolor.media.progress import shown
 from kinemacolor.media.sources import read_source
 from kinemacolor.params import SyncParams
-from kinemacolor.report.sync_plots import PairFacts, PathFacts, draw_pairs, draw_path
+from kinemacolor.report.contact import PairFacts, draw_pairs, shown_pairs
+from kinemacolor.report.sync_plots import PathFacts, draw_path
 
 _MARKER = "alignment.parquet"
-_PAIRS = 16  # for the geometry
-_SHOWN = 8  # of them on the contact sheet
-_SHORT = 3000  # frames up to which decoding anew is as fast as seeking
+_PAIRS = 20  # for the geometry
+_CHOICE = 24  # pairs near each other of which any will do for the geometry
 _STRUCTURE = 10.0  # standard deviation of luma from which a frame has something to show
+_SURE = 0.5  # confidence from which a pair may speak for the geometry
 
 ALIGNMENT_SCHEMA = pa.schema(
     [
@@ -50,98 +53,51 @@ ALIGNMENT_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class SyncResult:
-    """What sync found; frames count in each print, seconds are seconds."""
+    """What sync found: the path in time, the geometry in space, and the prints' frames a second and frames."""
 
-    offset: int
-    """Grey frame minus colour frame of the same picture."""
-    frame_rate: Fraction
-    frames: int
-    """Frames that are paired."""
-    correlation: float
-    runner_up: float
-    """Best correlation at any offset more than a second away."""
-    confidence: float
-    residual_px: float
-    grey_intro: int
-    """Frames at the head of the grey print that have no partner, and so on."""
-    colour_intro: int
-    grey_outro: int
-    colour_outro: int
+    path: align_path.Path
     geometry: Geometry
-
-    def rows(self) -> list[tuple[str, str]]:
-        """What a person wants to know, as name and value."""
-        rate = float(self.frame_rate)
-        crop = " ".join(f"{v:.1f}" for v in self.geometry.colour_crop)
-        return [
-            ("offset", f"{self.offset:+d} frames ({self.offset / rate:+.3f} s): grey frame minus colour frame"),
-            ("frames paired", f"{self.frames:,}"),
-            ("correlation", f"{self.correlation:.3f} (best other offset: {self.runner_up:.3f})"),
-            ("confidence", f"{self.confidence:.3f}"),
-            ("grey print", f"intro {self.grey_intro} frames ({self.grey_intro / rate:.2f} s), outro {self.grey_outro} frames"),
-            (
-                "colour print",
-                f"intro {self.colour_intro} frames ({self.colour_intro / rate:.2f} s), outro {self.colour_outro} frames",
-            ),
-            ("common area", f"{crop} (left top right bottom, pixels of the colour print)"),
-            ("residual", f"{self.residual_px:.2f} pixels of the grey print"),
-        ]
+    grey_rate: Fraction
+    colour_rate: Fraction
+    grey_frames: int
+    colour_frames: int
 
 
 def sync(grey: Path, colour: Path, *, params: SyncParams, out: Path, allow_truncated: bool = False) -> SyncResult:
-    """Bring two prints of one film and of equal frame rate together, and write the folder `out`.
+    """Bring two prints of one film together, whatever was cut, added, reordered or run at another speed; write the folder `out`.
 
     Args:
         grey, colour: the two videos.
-        params: how far to search, what to believe, or the offset itself.
+        params: what to believe, or what is set by hand.
         allow_truncated: take a print that ends before it says it does.
 
     Raises:
-        UserError: a file that is no video or is truncated; different frame rates; prints that do not belong together;
-            an `out` that holds something else.
+        UserError: a file that is no video or is truncated; prints that do not belong together, with the best score found; an
+            `out` that holds something else.
     """
     refuse_foreign(out, marker=_MARKER)
     films = probe(grey), probe(colour)
+    with shown(f"sync {colour.name}") as progress:
+        small = signatures(grey, colour, allow_truncated=allow_truncated, progress=progress)
     with _named(grey, colour):
-        require_equal_rates(films[0].frame_rate, films[1].frame_rate)
-    rate = films[1].frame_rate
-    small = [
-        signature(decode(path, grey=True, size=DECODE_SIZE, allow_truncated=allow_truncated), frames=film.frames)
-        for path, film in zip((grey, colour), films, strict=True)
-    ]
-    limits = dict(max_offset_seconds=params.max_offset, min_correlation=params.min_correlation, names=f"{grey} and {colour}")
-    with _named(grey, colour):
-        if params.offset is None:
-            found = find_offset(*small, rate, **limits)
-        else:
-            found = check_offset(*small, rate, frames=params.offset, **limits)
-        pairs = _pairs(grey, colour, *small, found)
+        path = _path(*small, params, names=f"{grey} and {colour}")
+        index = shown_pairs(path, good=_good(*small, path))
+        pairs = _fetched(grey, colour, *small, path, index)
         geometry = fit_geometry(
             [(pair.grey, cv2.cvtColor(pair.colour, cv2.COLOR_RGB2GRAY)) for pair in pairs],
             grey_size=(films[0].height, films[0].width),
             colour_size=(films[1].height, films[1].width),
-            window=found.window,
+            window=path.window,
+            crop=params.crop,
         )
+    by_hand = params.offset is not None or params.segments is not None
     with atomic_folder(out, marker=_MARKER) as folder:
-        pq.write_table(alignment(*small, found), folder / _MARKER)
+        pq.write_table(alignment(*small, path), folder / _MARKER)
         write_json(folder / "geometry.json", geometry.to_json())
-        draw_path(folder / "path.png", _path_facts(grey, colour, films, small, found, by_hand=params.offset is not None))
-        draw_pairs(folder / "pairs.png", _pair_facts(pairs, geometry, small[1]), note=_note(geometry, found))
-    match = found.match
-    return SyncResult(
-        offset=found.frames,
-        frame_rate=rate,
-        frames=match.end - match.start,
-        correlation=found.correlation,
-        runner_up=found.runner_up,
-        confidence=found.confidence,
-        residual_px=geometry.residual_px,
-        grey_intro=match.start + found.frames,
-        colour_intro=match.start,
-        grey_outro=len(small[0]) - match.end - found.frames,
-        colour_outro=len(small[1]) - match.end,
-        geometry=geometry,
-    )
+        write_json(folder / "segments.json", segments_json(path))
+        draw_path(folder / "path.png", _path_facts(grey, colour, films, small, path, by_hand=by_hand))
+        draw_pairs(folder / "pairs.png", _pair_facts(pairs, geometry, *small, path, dict(index)), note=_note(geometry))
+    return SyncResult(path, geometry, films[0].frame_rate, films[1].frame_rate, len(small[0]), len(small[1]))
 
 
 def sync_source(folder: Path, *, params: SyncParams, out: Path, allow_truncated: bool = False) -> SyncResult:
@@ -151,6 +107,40 @@ def sync_source(folder: Path, *, params: SyncParams, out: Path, allow_truncated:
     source = read_source(folder)
     prints = source.print("grey").path, source.print("colour").path
     return sync(*prints, params=params, out=out, allow_truncated=allow_truncated or source.allow_truncated)
+
+
+def alignment(grey: Signature, colour: Signature, path: align_path.Path) -> pa.Table:
+    """The frames that belong together, one row for every colour frame that has a partner, sorted by it."""
+    columns = [
+        path.colour_frame,
+        path.grey_frame,
+        colour.times[path.colour_frame],
+        grey.times[path.grey_frame],
+        path.segment,
+        path.confidence,
+    ]
+    return pa.table([pa.array(column) for column in columns], schema=ALIGNMENT_SCHEMA)
+
+
+def segments_json(path: align_path.Path) -> dict[str, object]:
+    """The content of segments.json."""
+    segments = [
+        {key: round(value, 6) if isinstance(value, float) else value for key, value in dataclasses.asdict(one).items()}
+        for one in path.segments
+    ]
+    return {"segments": segments, "correlation": round(path.correlation, 4), "share": round(path.share, 4)}
+
+
+def _path(grey: Signature, colour: Signature, params: SyncParams, *, names: str) -> align_path.Path:
+    """The pairs: found, or as set by hand."""
+    if params.offset is not None:
+        start = max(0, -params.offset)
+        segments = [(start, len(colour), start + params.offset, 1.0)]
+    elif params.segments is not None:
+        segments = [(*one.colour, one.grey, one.speed) for one in params.segments]
+    else:
+        return find_path(grey, colour, min_correlation=params.min_correlation, min_share=params.min_share, names=names)
+    return check_path(grey, colour, segments=segments, min_correlation=params.min_correlation, names=names)
 
 
 @contextlib.contextmanager
@@ -165,86 +155,83 @@ def _named(grey: Path, colour: Path) -> Iterator[None]:
         raise UserError(f"{grey} and {colour}: {sentence[0].lower()}{sentence[1:]}") from error
 
 
-def alignment(grey: Signature, colour: Signature, found: Offset) -> pa.Table:
-    """The frames that belong together, one row for every colour frame, sorted by it; one segment."""
-    match = found.match
-    frames = np.arange(match.start, match.end, dtype=np.int64)
-    columns = [
-        frames,
-        frames + found.frames,
-        colour.times[frames],
-        grey.times[frames + found.frames],
-        np.zeros(len(frames), np.int32),
-        match.sure[frames - match.first].astype(np.float32),
-    ]
-    return pa.table([pa.array(column) for column in columns], schema=ALIGNMENT_SCHEMA)
+def _good(grey: Signature, colour: Signature, path: align_path.Path) -> Callable[[int], bool]:
+    """Whether a pair, by its place in the path, has something to see."""
 
-
-def _pairs(grey: Path, colour: Path, grey_small: Signature, colour_small: Signature, found: Offset) -> list[Pair]:
-    """Some whole pairs from all over the film, each with something to see."""
-    match = found.match
-    edges = np.linspace(match.start, match.end, min(_PAIRS, match.end - match.start) + 1).round().astype(int)
-    bins = [range(low, high) for low, high in pairwise(edges)]
-
-    def good(frame: int) -> bool:
-        both = grey_small.grids[frame + found.frames], colour_small.grids[frame]
+    def good(place: int) -> bool:
+        both = grey.grids[path.grey_frame[place]], colour.grids[path.colour_frame[place]]
         return min(float(np.std(grid, dtype=np.float32)) for grid in both) > _STRUCTURE
 
-    pairs = []
-    if len(colour_small) > _SHORT:
-        pairs = pick_pairs(
-            grey, colour, grey_times=grey_small.times, colour_times=colour_small.times, offset=found.frames, bins=bins, good=good
-        )
-    if len(pairs) < _PAIRS // 3:
-        frames = [next((n for n in stretch[len(stretch) // 2 :] if good(n)), stretch[0]) for stretch in bins]
-        pairs = decode_pairs(grey, colour, offset=found.frames, frames=frames)
+    return good
+
+
+def _fetched(
+    grey: Path, colour: Path, grey_small: Signature, colour_small: Signature, path: align_path.Path, index: list[tuple[int, str]]
+) -> list[Pair]:
+    """Whole pairs: some from all over the path for the geometry, and those that are to be shown."""
+    good, wanted = _good(grey_small, colour_small, path), []
+    sure = np.flatnonzero(path.confidence >= min(_SURE, float(np.median(path.confidence))))
+    for part in np.array_split(sure, min(_PAIRS, len(sure))):
+        some = [int(place) for place in part[np.linspace(0, len(part) - 1, min(_CHOICE, len(part))).astype(int)]]
+        wanted.append([place for place in some if good(place)] or some[:1])
+    wanted += [[place] for place, _ in index]
+    frames = [[(int(path.colour_frame[place]), int(path.grey_frame[place])) for place in some] for some in wanted]
+    pairs = pick_pairs(grey, colour, grey_times=grey_small.times, colour_times=colour_small.times, wanted=frames)
     if not pairs:
         raise UserError(f"No frames of {grey} and {colour} could be read again: give files on a disk, not a pipe.")
     return pairs
 
 
 def _path_facts(
-    grey: Path, colour: Path, films: tuple[Probe, Probe], small: list[Signature], found: Offset, *, by_hand: bool
+    grey: Path,
+    colour: Path,
+    films: tuple[Probe, Probe],
+    small: tuple[Signature, Signature],
+    path: align_path.Path,
+    *,
+    by_hand: bool,
 ) -> PathFacts:
-    match = found.match
-    paired = slice(match.start - match.first, match.end - match.first)
     return PathFacts(
         grey_name=grey.name,
         colour_name=colour.name,
-        frame_rate=float(films[1].frame_rate),
+        grey_rate=float(films[0].frame_rate),
+        colour_rate=float(films[1].frame_rate),
         grey_frames=len(small[0]),
         colour_frames=len(small[1]),
-        offset=found.frames,
-        start=match.start,
-        end=match.end,
-        correlation=found.correlation,
-        runner_up=found.runner_up,
-        confidence=found.confidence,
+        path=path,
+        grey_times=small[0].times,
+        colour_times=small[1].times,
         by_hand=by_hand,
-        alike=match.alike[paired],
-        sure=match.sure[paired],
-        offsets=found.pictures.offsets,
-        pictures=found.pictures.scores,
-        changes=found.changes.scores,
     )
 
 
-def _pair_facts(pairs: list[Pair], geometry: Geometry, colour: Signature) -> list[PairFacts]:
-    facts = []
-    # Of each few neighbours the one with most to see.
-    for some in np.array_split(np.arange(len(pairs)), min(_SHOWN, len(pairs))):
-        pair = max((pairs[i] for i in some), key=lambda pair: float(pair.colour.std()))
-        cut_grey, cut_colour = overlaid((pair.grey, pair.colour), geometry)
-        facts.append(PairFacts(cut_grey, cut_colour, pair.grey_frame, pair.colour_frame, float(colour.times[pair.colour_frame])))
-    return facts
+def _pair_facts(
+    pairs: list[Pair], geometry: Geometry, grey: Signature, colour: Signature, path: align_path.Path, where: dict[int, str]
+) -> list[PairFacts]:
+    """The pairs that are to be shown, laid on each other; others in their place if they could not be read."""
+    place = {int(frame): index for index, frame in enumerate(path.colour_frame)}
+    at = {pair.colour_frame: pair for pair in pairs}
+    shown = [at[frame] for frame in sorted(at) if place[frame] in where] or list(at.values())
+    return [
+        PairFacts(
+            *overlaid((pair.grey, pair.colour), geometry),
+            pair.grey_frame,
+            pair.colour_frame,
+            float(colour.times[pair.colour_frame]),
+            float(grey.times[pair.grey_frame]),
+            int(path.segment[place[pair.colour_frame]]),
+            float(path.confidence[place[pair.colour_frame]]),
+            where.get(place[pair.colour_frame], ""),
+        )
+        for pair in shown
+    ]
 
 
-def _note(geometry: Geometry, found: Offset) -> str:
+def _note(geometry: Geometry) -> str:
     left, top, right, bottom = geometry.colour_crop
     height, width = geometry.colour_size
     cut = (left, top, width - right, height - bottom)
     return (
-        f"offset {found.frames:+d} frames · of the colour print's {width}×{height} pixels "
-        f"{cut[0]:.1f} left, {cut[1]:.1f} top, {cut[2]:.1f} right, {cut[3]:.1f} bottom are cut off · "
-        f"residual {geometry.residual_px:.2f} px"
+        f"of the colour print's {width}×{height} pixels {cut[0]:.1f} left, {cut[1]:.1f} top, {cut[2]:.1f} right, "
+        f"{cut[3]:.1f} bottom are cut off · {geometry.kind} · residual {geometry.residual_px:.2f} px"
     )

@@ -15,18 +15,14 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
-import resource
-import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,101 +32,13 @@ import sync_recipes
 import sync_tables
 from sync_peers import by_brightness, by_sound
 from sync_prints import Facts, Prints, Shelf, draw_film, loop_film, loop_places
+from sync_runs import run_sync
 from sync_truth import SEE, Found, Truth, judge, misplaced, scores, shown, truth, unrelated
 
 from kinemacolor.errors import UserError
 from kinemacolor.files import atomic_file, read_json, write_json
 from kinemacolor.media.probe import probe
 from kinemacolor.media.programme import placement, programme
-
-_EVERY = 0.1  # seconds between looks at the memory
-
-
-# ------------------------------------------------------------------------------------------------- time and memory
-
-
-@dataclass(frozen=True)
-class Run:
-    """One sync in a process of its own.
-
-    Attributes:
-        seconds: of the call, without the start of Python.
-        memory: greatest sum of the process and its children in MiB; None where the system does not tell.
-        decode: seconds of the plain decode of both prints, mean of before and after; None if it was not asked for.
-        error: the sentence of a refusal; None for a success.
-    """
-
-    seconds: float
-    memory: float | None
-    decode: float | None
-    error: str | None
-
-
-def run_sync(grey: Path, colour: Path, out: Path, *, timed: bool) -> Run:
-    """Sync two prints and measure it.
-
-    Raises:
-        RuntimeError: the sync died of something that is no sentence for a user.
-    """
-    before = plain_decode(grey) + plain_decode(colour) if timed else None
-    out.parent.mkdir(parents=True, exist_ok=True)
-    told = out.with_name(f"{out.name}.run.json")
-    told.unlink(missing_ok=True)
-    command = [sys.executable, __file__, "--child", str(grey), str(colour), str(out), str(told)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    memory = 0.0
-    with process:
-        while process.poll() is None:
-            memory = max(memory, tree_memory(process.pid))
-            time.sleep(_EVERY)
-        said = process.stderr.read()
-    if process.returncode or not told.is_file():
-        raise RuntimeError(said.strip() or f"exit status {process.returncode}")
-    facts = read_json(told)
-    after = plain_decode(grey) + plain_decode(colour) if timed else None
-    return Run(facts["seconds"], memory or facts["rss"], None if before is None else (before + after) / 2, facts["error"])
-
-
-def child(grey: Path, colour: Path, out: Path, told: Path) -> None:
-    """The process that syncs: what it took goes to the file `told`."""
-    from kinemacolor.params import SyncParams
-    from kinemacolor.stages.sync import sync
-
-    begin = time.perf_counter()
-    error = None
-    try:
-        sync(grey, colour, params=SyncParams(), out=out)
-    except UserError as refusal:
-        error = str(refusal)
-    seconds = time.perf_counter() - begin
-    unit = 1 if sys.platform == "darwin" else 1024
-    rss = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) * unit / 2**20
-    write_json(told, {"seconds": seconds, "rss": rss, "error": error})
-
-
-def plain_decode(path: Path) -> float:
-    """Seconds that ffmpeg takes to decode the pictures of a film, all threads, and to do nothing with them."""
-    begin = time.perf_counter()
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-loglevel", "error", "-i", f"file:{path}", "-map", "0:v:0"]
-    subprocess.run([*command, "-f", "null", "-"], check=True, capture_output=True)
-    return time.perf_counter() - begin
-
-
-def tree_memory(process: int) -> float:
-    """MiB that a process and all below it hold (PSS: shared pages in parts); 0 where /proc does not tell."""
-    total, waiting = 0, [process]
-    while waiting:
-        number = waiting.pop()
-        folder = Path("/proc") / str(number)
-        try:
-            pss = next(line for line in (folder / "smaps_rollup").read_text().splitlines() if line.startswith("Pss:"))
-            total += int(pss.split()[1])
-            for task in (folder / "task").iterdir():
-                waiting += [int(word) for word in (task / "children").read_text().split()]
-        except (OSError, StopIteration, ValueError):
-            continue  # it has ended meanwhile
-    return total / 1024
-
 
 # ------------------------------------------------------------------------------------------------- one pair of prints
 
@@ -349,11 +257,7 @@ def main() -> None:
     parser.add_argument("--no-time", action="store_true", help="leave out the plain decodes")
     parser.add_argument("--quick", action="store_true", help="five small prints of drawn films")
     parser.add_argument("--long", type=float, metavar="HOURS", help="only the two long prints: time and memory")
-    parser.add_argument("--child", nargs=4, type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.child:
-        child(*arguments.child)
-        return
     films = dict(entry.split("=", 1) for entry in arguments.film if "=" in entry)
     if len(films) != len(arguments.film):
         parser.error("--film takes NAME=PATH, each name once")

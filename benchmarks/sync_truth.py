@@ -177,7 +177,8 @@ def judge(found: Found, true: Truth) -> Judged:
     )
     counted = ~(true.colour.flat[colour] & true.grey.flat[grey])
     wanted = true.colour.pictures[colour]
-    exact = _same(wanted, true.grey.pictures[grey])
+    strict = _same(true.colour.frames[colour], true.grey.frames[grey])
+    exact = strict | _same(wanted, true.grey.pictures[grey])
     near = exact.copy()
     for step in (-1, 1):
         beside = grey + step
@@ -187,13 +188,7 @@ def judge(found: Found, true: Truth) -> Judged:
     close = np.nan_to_num(apart, nan=np.inf) < 1.5
     near |= close
     own = (true.grey.run[grey] < 0) | (~true.has_partner[colour] & ~close)
-    return Judged(
-        counted,
-        exact & counted,
-        _same(true.colour.frames[colour], true.grey.frames[grey]) & counted,
-        near & counted,
-        own & counted & ~near,
-    )
+    return Judged(counted, exact & counted, strict & counted, near & counted, own & counted & ~near)
 
 
 def scores(found: Found, judged: Judged, true: Truth) -> dict[str, float]:

@@ -1,7 +1,8 @@
 """Footage as a comparison shows it: the true picture, the grey one, and its lightness, frame for frame.
 
 For a film pair the grey picture is the grey print's own frame, found by the alignment (never by its place in a list) and
-laid over the area that both prints show, turned back if it is turned. Any other video is its own grey print: the neutral rendering of its L*.
+laid over the area that both prints show, turned back if it is turned. Any other video is its own grey print: the neutral
+rendering of its L*.
 
 A collection is shown as one silent film: clips one after the other, photographs one a second. What has another shape than
 the first stands between black bars, since nothing is ever stretched.

@@ -516,3 +516,28 @@ def test_by_hand(films, tmp_path):
     for recipe, said in (("wrong.json", "hight"), ("none.yaml", "no key of a recipe"), ("absent.yaml", "missing")):
         failed = run(recipe)
         assert failed.returncode == 2 and said in failed.stderr and len(failed.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "mpeg2"])
+@pytest.mark.parametrize("rate", ["7", "100000/4171", "24000/1001"])
+def test_codecs_that_know_few_rates_keep_times_all_the_same(films, tmp_path, codec, rate):
+    told = make_print(films["24/1"], Recipe(codec=codec, frame_rate=rate, height=108), tmp_path / "print.mp4")
+    luma, _, times = planes(tmp_path / "print.mp4")
+    assert len(luma) == told.frames and np.array(times, float) == pytest.approx(told.time, abs=2e-4)
+
+
+def test_a_frame_that_comes_again_after_black(films, tmp_path):
+    """The film frame before a black one and after it are the same: what lies between was taken out."""
+    recipe = Recipe(reels=[(8, 10), (5, 12)], remove=[(5, 9)], black=[{"at": 5, "frames": 1}], height=108)
+    told = make_print(films["24/1"], recipe, tmp_path / "print.mp4")
+    assert told.first.tolist() == [9, -1, 9, 10, 11]
+    luma = planes(tmp_path / "print.mp4")[0]
+    assert [read_number(luma[k], recipe) for k in (0, 2, 3, 4)] == [9, 9, 10, 11]
+
+
+def test_a_print_has_the_name_of_one(films, tmp_path):
+    with pytest.raises(UserError, match=r"print\.webm is no name of a print"):
+        make_print(films["24/1"], Recipe(height=108), tmp_path / "print.webm")
+    with pytest.raises(UserError, match=r"\.mov file cannot hold vp9"):
+        make_print(films["24/1"], Recipe(height=108, codec="vp9"), tmp_path / "print.mov")
+    assert list(tmp_path.iterdir()) == []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -349,20 +348,3 @@ def test_window_of_a_crop_is_found_on_the_grids():
     window = fit_window(grey, colour)
     assert window == pytest.approx((16 / 320, 9 / 180, 308 / 320, 162 / 180), abs=0.008)
     assert Overlay(window, (0, 0, 1, 1), (0, 0, 1, 1)).cells == 18 * 32
-
-
-def test_frames_fetched_by_seeking_are_the_frames_of_a_full_decode(film, tmp_path):
-    from kinemacolor.align.picks import decode_pairs, pick_pairs
-
-    grey, colour = encode(film, tmp_path / "a.mp4"), encode(film[15:], tmp_path / "b.mp4")
-    times = {path: np.array([p.time for p in decode(path)]) for path in (grey, colour)}
-    bins = [range(a, b) for a, b in pairwise(np.linspace(0, len(times[colour]), 9).astype(int))]
-    sought = pick_pairs(
-        grey, colour, grey_times=times[grey], colour_times=times[colour], offset=15, bins=bins, good=lambda n: True
-    )
-    assert len(sought) >= 4 and all(pair.grey_frame - pair.colour_frame == 15 for pair in sought)
-    decoded = decode_pairs(grey, colour, offset=15, frames=[pair.colour_frame for pair in sought])
-    for one, other in zip(sought, decoded, strict=True):
-        assert one[:2] == other[:2]
-        assert np.abs(one.grey.astype(int) - other.grey).mean() < 1
-        assert np.abs(one.colour.astype(int) - other.colour).mean() < 3

@@ -135,7 +135,8 @@ def features(print_: Signature, slot: float, overlay: Overlay | None, which: str
     # A frame that lasts longer than a slot leaves the next ones empty: it is what they show.
     shown = np.maximum.accumulate(np.where(count > 0, np.arange(len(count)), 0))
     vectors = vectors[shown]
-    return vectors - vectors.mean(axis=0)
+    # The median, since a leader must not shine through where the camera stands still.
+    return vectors - np.median(vectors, axis=0)
 
 
 def _search(grey: NDArray, colour: NDArray, speeds: list[float], slot: float) -> Search:

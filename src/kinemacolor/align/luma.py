@@ -121,16 +121,21 @@ class _Batch:
     def grids(self) -> NDArray[np.float32]:
         """The pictures added so far, (n, rows, columns), and begin anew."""
         count, self.filled = self.filled, 0
-        sums = self._sums[:count].astype(np.float32)
+        cells = self._narrowed(self._sums[:count])
         if len(self._split):
-            cut = self._cut[:count].astype(np.float32)
+            cut = self._narrowed(self._cut[:count])
             above = cut * self._part
-            sums[:, self._split] += above
-            sums[:, self._split + 1] += cut - above
-        cells = cv2.resize(
-            sums.reshape(count * self._rows, self._width), (self._columns, count * self._rows), interpolation=cv2.INTER_AREA
-        )
-        means = cells.reshape(count, self._rows, self._columns) * np.float32(self._rows / self._height)
+            cells[:, self._split] += above
+            cells[:, self._split + 1] += cut - above
+        means = cells * np.float32(self._rows / self._height)
         grids = np.clip((means - np.float32(self._black)) * np.float32(self._gain), 0, 255)
         # As ffmpeg counts the turn, anticlockwise.
         return np.ascontiguousarray(np.rot90(grids, self._turns, axes=(1, 2)))
+
+    def _narrowed(self, lines: NDArray[np.integer]) -> NDArray[np.float32]:
+        """The mean of each column of cells of (n, lines, width) -> (n, lines, columns)."""
+        count, height, width = lines.shape
+        flat = lines.reshape(count * height, width).astype(np.float32)
+        return cv2.resize(flat, (self._columns, count * height), interpolation=cv2.INTER_AREA).reshape(
+            count, height, self._columns
+        )

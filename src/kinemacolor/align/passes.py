@@ -1,10 +1,10 @@
 """The one pass over both prints: every frame of both, decoded once, as the tiny grids of `signature`.
 
 Nearly all of the time is the decoders', so what is saved is theirs. Both prints are decoded at once, one thread for each
-of two cores, since a decoder that shares its frames between threads does a fifth more work; and what no other frame
+of two cores, since a decoder that shares its frames between threads does a tenth to a fifth more work; and what no other frame
 refers to is not smoothed at its block edges (ffmpeg's loop filter), which the mean of a cell never shows. The smoothing
 of other frames must stay: without it, errors add up to 28 luma steps. The grids come from the decoder's own luma
-plane, no picture is scaled: summing lines costs a quarter of swscale's averaging.
+plane, no picture is scaled: summing lines costs a third of swscale's averaging.
 
 At the first sign of damage a print is begun again as `decode` reads it, so that both agree on the frames there are.
 

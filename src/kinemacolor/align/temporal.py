@@ -36,6 +36,8 @@ _OVERLAYS = 200  # pairs that the overlay is fitted on
 _CALM = 0.5  # weight of a frame's likelihood: frames that follow each other err alike
 _MOVES = 1.0  # weight of what moves against the picture as a whole
 _FLOOR = 0.002  # of 1 - correlation**2: what encoding and rounding leave between equal pictures
+_NEVER = -8.0  # log likelihood of what cannot be
+_TRIES = 4  # of the best path, each without what the one before had claimed twice
 _BLUR = 14  # frames by which a change may be moved
 _CHANGE, _LEAVE = 12.0, 6.0
 _WORTH = 6.0  # log likelihood against no match below which a run is chance
@@ -309,11 +311,19 @@ def _settle(prints: _Prints, groups: list[_Group], overlay: Overlay, window: Win
         replace(lane, gain=_gain(alike, moves, weight, level))
         for lane, (alike, moves, weight) in zip(lanes, alikes, strict=True)
     ]
-    count = len(prints.colour)
-    states = best_path(lanes, count, change=_CHANGE, leave=_LEAVE)
-    sure = certainty(lanes, states, change=_CHANGE, leave=_LEAVE)
-    states = _sharpened(states, lanes, [_CALM * (level - _surprise(alike)) * weight[:, None] for alike, _, weight in alikes])
-    states = _each_once(prints, states, lanes, [group.speed for group in groups])
+    speeds_of = [group.speed for group in groups]
+    pictures = [_CALM * (level - _surprise(alike)) * weight[:, None] for alike, _, weight in alikes]
+    for _ in range(_TRIES):
+        states = best_path(lanes, len(prints.colour), change=_CHANGE, leave=_LEAVE)
+        states = _sharpened(states, lanes, pictures)
+        kept = _each_once(prints, states, lanes, speeds_of)
+        refused = _wholly(states, kept)
+        if not refused.any():
+            break
+        # Without what was claimed twice, the rest may reach further.
+        lanes = _without(lanes, states, refused)
+    sure = certainty(lanes, kept, change=_CHANGE, leave=_LEAVE)
+    states = kept
     frames = np.flatnonzero(states != NOTHING)
     group_of, offset = states[frames] >> 40, (states[frames] & ((1 << 40) - 1)) - (1 << 39)
     speeds = np.array([group.speed for group in groups])[group_of]
@@ -381,7 +391,26 @@ def _gain(alike: NDArray, moves: NDArray, weight: NDArray, level: float) -> NDAr
     # A frame that the grey print left out neither speaks for an offset nor against it.
     best = np.where(np.isfinite(gain), gain, -np.inf).max(axis=1, keepdims=True)
     gain = np.where(np.isfinite(gain), gain, np.where(np.isfinite(best), best, 0))
-    return (_CALM * np.where(alike == -1, -8.0, gain)).astype(np.float32)
+    return (_CALM * np.where(alike == -1, _NEVER, gain)).astype(np.float32)
+
+
+def _wholly(states: NDArray, kept: NDArray) -> NDArray[np.bool_]:
+    """Frames of runs of which nothing was kept."""
+    run = np.concatenate([[0], np.cumsum(np.diff(states) != 0)])
+    return (np.bincount(run, kept != NOTHING) == 0)[run] & (states != NOTHING)
+
+
+def _without(lanes: Sequence[Lane], states: NDArray, refused: NDArray) -> list[Lane]:
+    """The lanes with the refused frames' states made worse than no match."""
+    out = []
+    for lane in lanes:
+        gain = lane.gain.copy()
+        here = slice(lane.start, lane.end)
+        column = np.minimum(np.searchsorted(lane.states, states[here]), len(lane.states) - 1)
+        rows = np.flatnonzero(refused[here] & (lane.states[column] == states[here]))
+        gain[rows, column[rows]] = _CALM * _NEVER
+        out.append(replace(lane, gain=gain))
+    return out
 
 
 def _sharpened(states: NDArray, lanes: Sequence[Lane], gains: Sequence[NDArray]) -> NDArray[np.int64]:
@@ -438,7 +467,9 @@ def _each_once(prints: _Prints, states: NDArray, lanes: Sequence[Lane], speeds: 
         ticks = _centre(prints.colour_ticks.at[start:end], speeds[group]) + offset
         partner = prints.grey_ticks.frames(ticks)
         free = (partner >= 0) & ~taken[partner]
-        kept[start:end][free] = states[start]
+        if 2 * free.sum() < (partner >= 0).sum():
+            continue
+        kept[start:end][free | (partner < 0)] = states[start]
         if len(claimed := partner[partner >= 0]):
             # Grey frames between two partners (3:2 pulldown) are this run's too.
             taken[claimed.min() : claimed.max() + 1] = True

@@ -122,7 +122,7 @@ def test_a_slice_changes_with_its_own_values_only():
     assert differing(changed(models__lab_unet__optimiser__lr=0.5)) == {"train-bunny-lab_unet"}
     assert differing(changed(datasets__bunny__filter__grey=9.0)) == {"filter-bunny"}
     assert differing(changed(datasets__bunny__render__start=3)) == {"render-bunny"}
-    assert differing(changed(sources__bunny__sync={"max_offset": 7})) == {"sync-bunny"}
+    assert differing(changed(sources__bunny__sync={"offset": 7})) == {"sync-bunny"}
     assert differing(changed(sources__freedoom__seed=8)) == {"download-freedoom"}
 
 

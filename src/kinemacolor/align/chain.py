@@ -48,84 +48,82 @@ class _Slab:
     gain: NDArray[np.float32]
 
 
-def best_path(lanes: Sequence[Lane], frames: int, *, change: float, leave: float) -> NDArray[np.int64]:
-    """The state of every colour frame, int64 (frames,).
+@dataclass(frozen=True)
+class Costs:
+    """What a change of state costs, in nats.
 
-    Args:
-        lanes: may overlap; equal states in two lanes are one.
-        change: penalty of going from one offset to another.
-        leave: penalty of going from an offset to NOTHING, and back.
+    Attributes:
+        change: going from one offset to another, whichever.
+        leave: going from an offset to NOTHING, and back.
+        again: further cost for every grey frame that going back shows again, up to `most`: a print seldom shows frames twice,
+            while a shot that stands still would gladly be shown for longer than it lasts.
     """
-    slabs = _slabs(lanes, frames)
-    value = np.zeros(1)
-    states = np.array([NOTHING])
-    history: list[tuple[_Slab, NDArray, NDArray, NDArray]] = []
-    for slab in slabs:
-        value, origin = _carried(value, states, slab.states, change, leave)
+
+    change: float
+    leave: float
+    again: float = 0.0
+    most: float = 0.0
+
+    def between(self, old: NDArray[np.int64], new: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(old, new) cost of each change; column and row 0 are NOTHING."""
+        back = np.maximum(old[:, None] - new[None], 0).astype(np.float64)
+        cost = self.change + np.minimum(self.again * back, self.most)
+        cost[old[:, None] == new[None]] = 0
+        cost[0, 1:] = cost[1:, 0] = self.leave
+        cost[0, 0] = 0
+        return cost
+
+
+def best_path(lanes: Sequence[Lane], frames: int, costs: Costs) -> NDArray[np.int64]:
+    """The state of every colour frame, int64 (frames,). Lanes may overlap; equal states in two lanes are one."""
+    value, states = np.zeros(1), np.array([NOTHING])
+    history: list[tuple[_Slab, NDArray[np.int32]]] = []
+    for slab in _slabs(lanes, frames):
+        came = np.empty((slab.end - slab.start, len(slab.states)), np.int32)
+        moved = costs.between(states, slab.states)
+        stayed = costs.between(slab.states, slab.states)
+        columns = np.arange(len(slab.states))
+        for at in range(len(came)):
+            total = value[:, None] - (stayed if at else moved)
+            came[at] = total.argmax(axis=0)
+            value = total[came[at], columns] + slab.gain[at]
         states = slab.states
-        count = slab.end - slab.start
-        came = np.empty((count, 2), np.int32)  # where a jump to an offset, and one to NOTHING, comes from
-        jumped = np.empty((count, len(states)), bool)
-        for at in range(count):
-            top = int(value.argmax())
-            to_offset = max(value[top] - (change if top else leave), value[0] - leave)
-            came[at] = (top if value[top] - (change if top else leave) >= value[0] - leave else 0), top
-            to_nothing = value[top] - leave
-            better = value < to_offset
-            better[0] = value[0] < to_nothing
-            value = np.where(better, to_offset, value)
-            if better[0]:
-                value[0] = to_nothing
-            jumped[at] = better
-            value = value + slab.gain[at]
-        history.append((slab, origin, came, jumped))
+        history.append((slab, came))
     found = np.empty(frames, np.int64)
     here = int(value.argmax())
-    for slab, origin, came, jumped in reversed(history):
-        for at in range(slab.end - slab.start - 1, -1, -1):
+    for slab, came in reversed(history):
+        for at in range(len(came) - 1, -1, -1):
             found[slab.start + at] = slab.states[here]
-            if jumped[at, here]:
-                here = int(came[at, 1 if here == 0 else 0])
-        here = int(origin[here])
+            here = int(came[at, here])
     return found
 
 
-def certainty(lanes: Sequence[Lane], path: NDArray[np.int64], *, change: float, leave: float) -> NDArray[np.float32]:
+def certainty(lanes: Sequence[Lane], path: NDArray[np.int64], costs: Costs) -> NDArray[np.float32]:
     """Probability of the path's state at every frame, float32 (frames,), by the sum over all paths."""
     slabs = _slabs(lanes, len(path))
-    stay, leap, exit_ = 1.0, np.exp(-change), np.exp(-leave)
-
-    def moved(p: NDArray) -> NDArray:
-        total, none = p.sum(), p[0]
-        out = p * stay + (total - none) * leap + none * exit_
-        out[0] = none * stay + (total - none) * exit_
-        return out
-
-    forward: list[NDArray] = []
-    p, states = np.ones(1), np.array([NOTHING])
-    for slab in slabs:
-        p = _renamed(p, states, slab.states, leap)
-        states = slab.states
-        likelihood = np.exp(slab.gain - slab.gain.max(axis=1, keepdims=True)).astype(np.float64)
-        kept = np.empty((slab.end - slab.start, len(states)), np.float32)
-        for at in range(slab.end - slab.start):
-            p = moved(p) * likelihood[at]
+    before = [np.array([NOTHING]), *(slab.states for slab in slabs[:-1])]
+    within = [np.exp(-costs.between(slab.states, slab.states)) for slab in slabs]
+    across = [np.exp(-costs.between(old, slab.states)) for old, slab in zip(before, slabs, strict=True)]
+    likelihood = [np.exp(slab.gain - slab.gain.max(axis=1, keepdims=True)).astype(np.float64) for slab in slabs]
+    forward: list[NDArray[np.float64]] = []
+    p = np.ones(1)
+    for index, slab in enumerate(slabs):
+        kept = np.empty((slab.end - slab.start, len(slab.states)))
+        for at in range(len(kept)):
+            p = (p @ (within[index] if at else across[index])) * likelihood[index][at]
             p /= p.sum()
             kept[at] = p
         forward.append(kept)
     found = np.empty(len(path), np.float32)
-    q = np.ones(len(states))
+    q = np.ones(len(slabs[-1].states))
     for index in range(len(slabs) - 1, -1, -1):
         slab = slabs[index]
-        if slab.states is not states:
-            q, states = _renamed(q, states, slab.states, leap), slab.states
-        likelihood = np.exp(slab.gain - slab.gain.max(axis=1, keepdims=True)).astype(np.float64)
-        column = np.searchsorted(slab.states[1:], path[slab.start : slab.end]) + 1
-        column = np.where(path[slab.start : slab.end] == NOTHING, 0, column)
+        named = path[slab.start : slab.end]
+        column = np.where(named == NOTHING, 0, np.searchsorted(slab.states[1:], named) + 1)
         for at in range(slab.end - slab.start - 1, -1, -1):
             both = forward[index][at] * q
             found[slab.start + at] = both[column[at]] / max(both.sum(), 1e-300)
-            q = moved(q * likelihood[at])
+            q = (within[index] if at else across[index]) @ (q * likelihood[index][at])
             q /= q.sum()
     return found
 
@@ -145,32 +143,3 @@ def _slabs(lanes: Sequence[Lane], frames: int) -> list[_Slab]:
         gain[~np.isfinite(gain)] = -1e3
         slabs.append(_Slab(start, end, np.concatenate([[NOTHING], states]), gain))
     return slabs
-
-
-def _carried(
-    value: NDArray, old: NDArray, new: NDArray, change: float, leave: float
-) -> tuple[NDArray, NDArray[np.int64]]:
-    """Values of the new states before any frame of theirs, and from which old one each comes."""
-    top = int(value.argmax())
-    jump = value[top] - (change if top else leave)
-    carried, origin = np.full(len(new), jump), np.full(len(new), top)
-    carried[0], origin[0] = value[0], 0
-    if value[top] - leave > value[0]:
-        carried[0], origin[0] = value[top] - leave, top
-    # States that go on.
-    place = np.searchsorted(old[1:], new[1:]) + 1
-    goes_on = (place < len(old)) & (old[np.minimum(place, len(old) - 1)] == new[1:])
-    rows = np.flatnonzero(goes_on)
-    better = value[place[rows]] >= carried[rows + 1]
-    carried[rows[better] + 1], origin[rows[better] + 1] = value[place[rows[better]]], place[rows[better]]
-    return carried, origin
-
-
-def _renamed(p: NDArray, old: NDArray, new: NDArray, leap: float) -> NDArray:
-    """Probabilities of the new states: equal ones go on, others get a jump's share."""
-    out = np.full(len(new), leap * p.sum())
-    out[0] = p[0]
-    place = np.searchsorted(old[1:], new[1:]) + 1
-    rows = np.flatnonzero((place < len(old)) & (old[np.minimum(place, len(old) - 1)] == new[1:]))
-    out[rows + 1] += p[place[rows]]
-    return out / out.sum()

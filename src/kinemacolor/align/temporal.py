@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinemacolor.align.bands import band
-from kinemacolor.align.chain import NOTHING, Lane, best_path, certainty
+from kinemacolor.align.chain import NOTHING, Costs, Lane, best_path, certainty
 from kinemacolor.align.coarse import Search, Stretch, search
 from kinemacolor.align.grid import Overlay, Window, fit_window, normalised
 from kinemacolor.align.path import Path, Segment
@@ -34,12 +34,14 @@ _REACH = 6  # ticks around what was measured that are offered to the chain
 _BEYOND = 6.0  # seconds beyond a stretch's windows in which its ends are sought
 _OVERLAYS = 200  # pairs that the overlay is fitted on
 _CALM = 0.5  # weight of a frame's likelihood: frames that follow each other err alike
-_MOVES = 1.0  # weight of what moves against the picture as a whole
+_MOVES, _MOVES_NEAR = 1.0, 0.25  # weight of what moves against the picture as a whole; among neighbours
+_LINE = 20.0  # what a grey frame a tick beside the line costs, in the unrest of a film from frame to frame
 _FLOOR = 0.002  # of 1 - correlation**2: what encoding and rounding leave between equal pictures
 _NEVER = -8.0  # log likelihood of what cannot be
 _TRIES = 4  # of the best path, each without what the one before had claimed twice
 _BLUR = 14  # frames by which a change may be moved
-_CHANGE, _LEAVE = 12.0, 6.0
+_MIDDLE = 0.3  # between no likeness and the usual match: where a pair is as likely by chance as it is right
+_CHANGE, _LEAVE, _AGAIN = 12.0, 6.0, 25.0
 _WORTH = 6.0  # log likelihood against no match below which a run is chance
 
 
@@ -306,7 +308,9 @@ def _settle(prints: _Prints, groups: list[_Group], overlay: Overlay, window: Win
             if made is not None:
                 lanes.append(made[0])
                 alikes.append(made[1:])
-    level = _level(alikes)
+    usual = _usual(alikes)
+    level = float(np.clip(_MIDDLE * usual, -0.9, -0.35))
+    costs = Costs(_CHANGE, _LEAVE, again=_CALM * max(level - usual, 0.0), most=_AGAIN)
     lanes = [
         replace(lane, gain=_gain(alike, moves, weight, level))
         for lane, (alike, moves, weight) in zip(lanes, alikes, strict=True)
@@ -314,7 +318,7 @@ def _settle(prints: _Prints, groups: list[_Group], overlay: Overlay, window: Win
     speeds_of = [group.speed for group in groups]
     pictures = [_CALM * (level - _surprise(alike)) * weight[:, None] for alike, _, weight in alikes]
     for _ in range(_TRIES):
-        states = best_path(lanes, len(prints.colour), change=_CHANGE, leave=_LEAVE)
+        states = best_path(lanes, len(prints.colour), costs)
         states = _sharpened(states, lanes, pictures)
         kept = _each_once(prints, states, lanes, speeds_of)
         refused = _wholly(states, kept)
@@ -322,7 +326,7 @@ def _settle(prints: _Prints, groups: list[_Group], overlay: Overlay, window: Win
             break
         # Without what was claimed twice, the rest may reach further.
         lanes = _without(lanes, states, refused)
-    sure = certainty(lanes, kept, change=_CHANGE, leave=_LEAVE)
+    sure = certainty(lanes, kept, costs)
     states = kept
     frames = np.flatnonzero(states != NOTHING)
     group_of, offset = states[frames] >> 40, (states[frames] & ((1 << 40) - 1)) - (1 << 39)
@@ -375,14 +379,14 @@ def _lane(
     return lane, alike, moves, weight
 
 
-def _level(alikes: Sequence[tuple[NDArray, NDArray, NDArray]]) -> float:
-    """The surprise at which a pair is as likely by chance as it is right: between the film's usual match and no likeness."""
+def _usual(alikes: Sequence[tuple[NDArray, NDArray, NDArray]]) -> float:
+    """The surprise of the film's usual match: the median over frames of the least at any offset."""
     best = []
     for alike, _, weight in alikes:
         rows = weight > 0.5
         best.append(_surprise(np.nan_to_num(alike[rows], nan=-1).max(axis=1)))  # -1 is no likeness
-    usual = float(np.median(np.concatenate(best))) if best else -2.0
-    return float(np.clip(0.3 * usual, -0.9, -0.35))
+    best = np.concatenate(best)
+    return float(np.median(best)) if len(best) else -2.0
 
 
 def _gain(alike: NDArray, moves: NDArray, weight: NDArray, level: float) -> NDArray[np.float32]:
@@ -493,7 +497,7 @@ def _neighbours(
     at = prints.grey_ticks.at[partner]
     candidates = prints.grey_ticks.frames(np.round(at)[:, None] + lags[None])
     alike, moves, weight = band(prints.grey, prints.colour, overlay, frames, candidates, prints.halves)
-    surprise = np.where(np.isfinite(alike), _surprise(np.nan_to_num(alike)) + 0.25 * _surprise(moves), 0.0)
+    surprise = np.where(np.isfinite(alike), _surprise(np.nan_to_num(alike)) + _MOVES_NEAR * _surprise(moves), 0.0)
     # The phase: shift the straight line by parts of a tick, and see which roundings are most alike.
     line = speed * prints.colour_ticks.at[frames]
     middle = float(np.median(at - line))
@@ -505,10 +509,10 @@ def _neighbours(
     totals = np.array(totals)
     good = phases[totals <= totals.min() + 0.02 * max(np.ptp(totals), 1e-6)]
     phase = float(good.mean())
-    # Evidence of the frame itself against the line: half a tick beside it costs as much as the film's own unrest.
+    # The line knows better than a single frame does: a tick beside it costs many times the film's own unrest.
     off = (np.round(at)[:, None] + lags[None] - (line + phase)[:, None]) ** 2
     unrest = max(float(np.median(np.abs(np.diff(surprise[:, 2])))) if len(frames) > 2 else 0.1, 0.05)
-    cost = surprise * weight[:, None] + 2.0 * unrest * off
+    cost = surprise * weight[:, None] + _LINE * unrest * off
     cost = np.where(candidates >= 0, cost, np.inf)
     best = _ordered(cost, candidates)
     chosen = np.take_along_axis(candidates, best[:, None], axis=1)[:, 0]

@@ -23,6 +23,9 @@ class FramesParams(Section):
     """Seconds of the (colour) print, or of each clip, before the first frame."""
     end: float | None = Field(None, gt=0)
     """Seconds of the (colour) print, or of each clip, after which no frame is taken, to leave the credits out."""
+    min_confidence: Fraction = 0.5
+    """Of a film pair: pairs of frames that are less sure than this are left out. Sync marks so what it cannot know, such as which
+    frames of a standing shot are missing."""
     shard_mib: int = Field(128, ge=1, le=1024)
     """Shards are closed at this size."""
 

@@ -212,7 +212,7 @@ def _resize(picture: Picture, params: FramesParams, crop: Box) -> AreaResize:
 
 
 def _alignment(sync: Path, params: FramesParams) -> pd.DataFrame:
-    """The pairs that are wanted, one of `every` colour frames inside the range."""
+    """The pairs that are wanted: sure ones of one in `every` colour frames inside the range."""
     path = sync / "alignment.parquet"
     if not path.is_file():
         raise UserError(f"{path} is missing: run the sync stage.")
@@ -220,7 +220,13 @@ def _alignment(sync: Path, params: FramesParams) -> pd.DataFrame:
     inside = (table["colour_time"] >= params.start) & (table["colour_frame"] % params.every == 0)
     if params.end is not None:
         inside &= table["colour_time"] < params.end
-    return table[inside]
+    sure = table["confidence"] >= params.min_confidence
+    if inside.any() and not (inside & sure).any():
+        raise UserError(
+            f"{path} has no pair inside the range of a confidence of {params.min_confidence:g} or more: lower "
+            "`frames.min_confidence`, or set sync.segments by hand."
+        )
+    return table[inside & sure]
 
 
 def _partners(grey: Path, rows: pd.DataFrame, *, allow_truncated: bool) -> Iterator[tuple[int, Picture]]:

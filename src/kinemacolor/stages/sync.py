@@ -110,10 +110,13 @@ def sync_source(folder: Path, *, params: SyncParams, out: Path, allow_truncated:
 
 
 def alignment(grey: Signature, colour: Signature, path: align_path.Path) -> pa.Table:
-    """The frames that belong together, one row for every colour frame that has a partner, sorted by it."""
+    """The frames that belong together, one row for every colour frame that has a partner, sorted by it.
+
+    A path counts the pictures that could be read, the table as `media.decode` does; of a whole film that is the same.
+    """
     columns = [
-        path.colour_frame,
-        path.grey_frame,
+        colour.numbers[path.colour_frame],
+        grey.numbers[path.grey_frame],
         colour.times[path.colour_frame],
         grey.times[path.grey_frame],
         path.segment,

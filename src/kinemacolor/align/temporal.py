@@ -41,7 +41,7 @@ _NEVER = -8.0  # log likelihood of what cannot be
 _TRIES = 4  # of the best path, each without what the one before had claimed twice
 _BLUR = 14  # frames by which a change may be moved
 _MIDDLE = 0.3  # between no likeness and the usual match: where a pair is as likely by chance as it is right
-_CHANGE, _LEAVE, _AGAIN = 12.0, 6.0, 25.0
+_CHANGE, _LEAVE, _AGAIN, _ANYWHERE = 12.0, 6.0, 25.0, 1.15
 _WORTH = 6.0  # log likelihood against no match below which a run is chance
 
 
@@ -326,7 +326,8 @@ def _settle(prints: _Prints, groups: list[_Group], overlay: Overlay, window: Win
             break
         # Without what was claimed twice, the rest may reach further.
         lanes = _without(lanes, states, refused)
-    sure = certainty(lanes, kept, costs)
+    # Summed over all paths a change may be anywhere, so there each has to be dearer than in the best one.
+    sure = certainty(lanes, kept, replace(costs, change=_ANYWHERE * costs.change, leave=_ANYWHERE * costs.leave))
     states = kept
     frames = np.flatnonzero(states != NOTHING)
     group_of, offset = states[frames] >> 40, (states[frames] & ((1 << 40) - 1)) - (1 << 39)
@@ -516,8 +517,10 @@ def _neighbours(
     cost = np.where(candidates >= 0, cost, np.inf)
     best = _ordered(cost, candidates)
     chosen = np.take_along_axis(candidates, best[:, None], axis=1)[:, 0]
-    share = np.exp(-(cost - cost.min(axis=1, keepdims=True)) / (2.0 * unrest))
-    share = np.take_along_axis(share, best[:, None], axis=1)[:, 0] / share.sum(axis=1)
+    # Of two grey frames that are alike both show the colour frame: only one that is more like it than the chosen is casts doubt.
+    mine = np.take_along_axis(surprise, best[:, None], axis=1)
+    doubt = np.exp(-(cost - cost.min(axis=1, keepdims=True)) / (2.0 * unrest)) * (surprise < mine - 0.5 * unrest)
+    share = 1 / (1 + doubt.sum(axis=1))
     return np.column_stack([frames, np.where(chosen >= 0, chosen, partner)]), (sure * share).astype(np.float32)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,7 +132,7 @@ def certainty(lanes: Sequence[Lane], path: NDArray[np.int64], costs: Costs) -> N
 def _slabs(lanes: Sequence[Lane], frames: int) -> list[_Slab]:
     edges = sorted({0, frames, *(max(0, lane.start) for lane in lanes), *(min(frames, lane.end) for lane in lanes)})
     slabs = []
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
+    for start, end in pairwise(edges):
         here = [lane for lane in lanes if lane.start <= start and lane.end >= end]
         states = np.unique(np.concatenate([np.zeros(0, np.int64), *(lane.states for lane in here)]))
         gain = np.full((end - start, len(states) + 1), -np.inf, np.float32)

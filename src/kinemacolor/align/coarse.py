@@ -153,9 +153,7 @@ def _search(grey: NDArray, colour: NDArray, speeds: list[float], slot: float) ->
     place, score, clock = (np.concatenate(part, axis=1) for part in (places, scores, clocks))
     middle = starts + window / 2
     chosen = _path(place, score, clock)
-    stretches = [
-        _stretch(place, score, clock, middle, chosen, part, window, slot) for part in _runs(chosen, place, clock)
-    ]
+    stretches = [_stretch(place, score, clock, middle, chosen, part, window, slot) for part in _runs(chosen, place, clock)]
     voted = score > _BELIEVED
     row = np.nonzero(voted)[0]
     votes = np.column_stack([middle[row] * slot, place[voted] * slot, score[voted]]).astype(np.float32)

@@ -44,7 +44,11 @@ def drawn_film(seed: int, shots: Sequence[int], *, still: Sequence[int] = (), ag
         stage = np.clip(stage + rng.uniform(90, 150), 5, 250)
         moves = number not in still
         pan = rng.uniform(0.02, 0.08, 2) * rng.choice((-1, 1), 2) * moves
-        start, walk, light = rng.uniform(4, COLUMNS - 4), rng.choice((-1, 1)) * rng.uniform(0.08, 0.2) * moves, rng.uniform(30, 220)
+        start, walk, light = (
+            rng.uniform(4, COLUMNS - 4),
+            rng.choice((-1, 1)) * rng.uniform(0.08, 0.2) * moves,
+            rng.uniform(30, 220),
+        )
         y, x = np.mgrid[:ROWS, :COLUMNS]
         pictures = np.empty((length, ROWS, COLUMNS), np.float32)
         for step in range(length):

@@ -55,8 +55,8 @@ def test_cuts_are_found_to_the_frame(name):
     path = found(grey, colour)
     score = Score(path, grey, colour)
     # Beside a cut within a shot a frame or two may be as like the wrong frame.
-    assert np.mean(score.believed == 0) > 0.995
-    assert np.count_nonzero(score.off > 1) <= 3 * segments
+    assert np.count_nonzero(score.believed) <= 2 * segments
+    assert np.count_nonzero(score.off) <= 3 * segments
     assert score.found > 0.985
     assert len(path.segments) == segments
     assert {one.speed for one in path.segments} == {1}
@@ -138,17 +138,18 @@ def test_a_still_shot_has_the_place_that_its_neighbours_give_it():
     assert len(path.colour_frame) == 400
 
 
-def test_what_a_print_lacks_of_a_still_shot_cannot_be_known_and_is_said_to_be_unsure():
+@pytest.mark.parametrize("first", [82, 90, 100, 110, 125])
+def test_what_a_print_lacks_of_a_still_shot_cannot_be_known_and_is_said_to_be_unsure(first):
     """Twenty of the shot's seventy frames are missing: any of them may be."""
     shots = [80, 70, 90, 60, 100]
     still = drawn_film(11, shots, still=[1, 3])
-    grey, colour = Print(still, np.delete(np.arange(400), slice(100, 120)), seed=7), Print(still, seed=8)
+    grey, colour = Print(still, np.delete(np.arange(400), slice(first, first + 20)), seed=7), Print(still, seed=8)
     path = found(grey, colour)
     score = Score(path, grey, colour)
     inside = (path.colour_frame >= 80) & (path.colour_frame < 150)
     assert (score.off[~inside] == 0).all() and (score.sure[~inside] > 0.5).mean() > 0.97
     assert (score.off[inside & (score.sure > 0.9)] > 0).sum() <= 3
-    assert score.sure[inside].mean() < 0.8
+    assert score.sure[inside].mean() < 0.9
 
 
 def test_repeated_shots_are_told_apart_by_what_stands_around_them():

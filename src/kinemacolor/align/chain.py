@@ -48,6 +48,10 @@ class _Slab:
     states: NDArray[np.int64]
     gain: NDArray[np.float32]
 
+    def likelihood(self) -> NDArray[np.float64]:
+        """Likelihood of each state at each frame, of the likeliest one's."""
+        return np.exp((self.gain - self.gain.max(axis=1, keepdims=True)).astype(np.float64))
+
 
 @dataclass(frozen=True)
 class Costs:
@@ -105,13 +109,13 @@ def certainty(lanes: Sequence[Lane], path: NDArray[np.int64], costs: Costs) -> N
     before = [np.array([NOTHING]), *(slab.states for slab in slabs[:-1])]
     within = [np.exp(-costs.between(slab.states, slab.states)) for slab in slabs]
     across = [np.exp(-costs.between(old, slab.states)) for old, slab in zip(before, slabs, strict=True)]
-    likelihood = [np.exp(slab.gain - slab.gain.max(axis=1, keepdims=True)).astype(np.float64) for slab in slabs]
-    forward: list[NDArray[np.float64]] = []
+    forward: list[NDArray[np.float32]] = []
     p = np.ones(1)
     for index, slab in enumerate(slabs):
-        kept = np.empty((slab.end - slab.start, len(slab.states)))
+        kept = np.empty((slab.end - slab.start, len(slab.states)), np.float32)
+        likelihood = slab.likelihood()
         for at in range(len(kept)):
-            p = (p @ (within[index] if at else across[index])) * likelihood[index][at]
+            p = (p @ (within[index] if at else across[index])) * likelihood[at]
             p /= p.sum()
             kept[at] = p
         forward.append(kept)
@@ -121,10 +125,11 @@ def certainty(lanes: Sequence[Lane], path: NDArray[np.int64], costs: Costs) -> N
         slab = slabs[index]
         named = path[slab.start : slab.end]
         column = np.where(named == NOTHING, 0, np.searchsorted(slab.states[1:], named) + 1)
+        likelihood = slab.likelihood()
         for at in range(slab.end - slab.start - 1, -1, -1):
             both = forward[index][at] * q
             found[slab.start + at] = both[column[at]] / max(both.sum(), 1e-300)
-            q = (within[index] if at else across[index]) @ (q * likelihood[index][at])
+            q = (within[index] if at else across[index]) @ (q * likelihood[at])
             q /= q.sum()
     return found
 

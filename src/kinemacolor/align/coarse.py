@@ -11,30 +11,30 @@ print has is explained by nothing. Repeated shots are told apart by what stands 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kinemacolor.align.grid import Overlay, area_matrix, normalised
 from kinemacolor.align.signature import Signature, active_area
+from kinemacolor.align.windows import STEP, Windows
 
 _CELLS = (6, 8)
 _CHUNK = 4096  # frames in float at one time
 _FLAT = 2.0  # standard deviation of luma over a grid up to which a frame shows nothing
 _SLOT = 0.25  # seconds; shorter for short films
 _SLOTS_LEAST = 160  # slots that the shorter print should have
-_WINDOW, _STEP = 24, 6  # slots
+_WINDOW = 24  # slots
+_THREADS = 2  # speeds tried at one time: more would take more memory than they save time
 _SEVERAL = 6  # windows of a stretch at an uncommon speed
-_KEPT = 3  # candidates of a window at each speed
 _BELIEVED = 0.5  # score that different films reach by chance at the best of all places; the same film has .75 and more
 _WELL = 0.8  # mean score of a stretch that leaves no doubt
 _GAIN = 10.0  # what a score counts above that, in the unit of the penalties
 _JUMP, _LEAVE, _BEND, _OTHER = 4.0, 1.5, 1.2, 0.4  # penalties: to another place, to nothing and back, beside, another speed
 _COMMON = (1.0, 24 / 25, 25 / 24)  # speeds by which equal pictures run apart: none, and PAL against film
 _UNCOMMON = tuple(np.geomspace(0.6, 1.67, 48).tolist())
-_NOISE_FLOOR = 1e-6
 
 
 @dataclass(frozen=True)
@@ -140,17 +140,16 @@ def features(print_: Signature, slot: float, overlay: Overlay | None, which: str
 
 
 def _search(grey: NDArray, colour: NDArray, speeds: list[float], slot: float) -> Search:
-    window = min(_WINDOW, len(colour), int(len(grey) / max(speeds)))
-    starts = np.arange(0, len(colour) - window + 1, _STEP)
-    if window < 4 or len(starts) == 0:
+    window = min(_WINDOW, len(colour), int(len(grey) / max(speeds))) // STEP * STEP
+    if window == 0:
         return Search([], np.zeros((0, 3), np.float32), 0.0)
-    places, scores, clocks = [], [], []
-    for speed in speeds:
-        at, score = _candidates(grey, colour, starts, window, speed)
-        places.append(at + speed * window / 2)  # of the window's middle
-        scores.append(score)
-        clocks.append(np.full_like(score, speed))
-    place, score, clock = (np.concatenate(part, axis=1) for part in (places, scores, clocks))
+    tried = [Windows(grey, colour, window, speed) for speed in speeds]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = list(pool.map(Windows.candidates, tried))
+    place = np.concatenate([at + one.speed * window / 2 for one, (at, _) in zip(tried, found, strict=True)], axis=1)
+    score = np.concatenate([value for _, value in found], axis=1)
+    clock = np.concatenate([np.full_like(value, one.speed) for one, (_, value) in zip(tried, found, strict=True)], axis=1)
+    starts = tried[0].starts
     middle = starts + window / 2
     chosen = _path(place, score, clock)
     stretches = [_stretch(place, score, clock, middle, chosen, part, window, slot) for part in _runs(chosen, place, clock)]
@@ -160,44 +159,13 @@ def _search(grey: NDArray, colour: NDArray, speeds: list[float], slot: float) ->
     return Search([part for part in stretches if part is not None], votes, float(score.max(initial=0.0)))
 
 
-def _candidates(
-    grey: NDArray, colour: NDArray, starts: NDArray, window: int, speed: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Where each window fits best: first slot in the grey print and score, both (windows, kept)."""
-    reach = np.round(speed * np.arange(window)).astype(int)
-    count = len(grey) - reach[-1]
-    energy_colour = np.add.reduce([np.sum(colour[starts + k] ** 2, axis=1) for k in range(window)])
-    square = np.sum(grey**2, axis=1)
-    energy_grey = np.add.reduce([square[r : r + count] for r in reach])
-    energy_grey = np.maximum(energy_grey, _NOISE_FLOOR + 1e-3 * window * square.mean())
-    energy_colour = np.maximum(energy_colour, _NOISE_FLOOR + 1e-3 * window * np.mean(np.sum(colour**2, axis=1)))
-    place, score = np.zeros((len(starts), _KEPT)), np.full((len(starts), _KEPT), -1.0)
-    many = max(1, (1 << 24) // len(grey))
-    for low in range(0, len(starts), many):
-        part = starts[low : low + many]
-        total = np.zeros((len(part), count), np.float32)
-        # Windows overlap: each row of the similarity serves several of them.
-        first, last = part[0], part[-1] + window
-        alike = colour[first:last] @ grey.T
-        for k, r in enumerate(reach):
-            total += alike[part - first + k, r : r + count]
-        total /= np.sqrt(energy_colour[low : low + len(part), None] * energy_grey[None]).astype(np.float32)
-        rows = np.arange(len(part))
-        for kept in range(min(_KEPT, count)):
-            best = total.argmax(axis=1)
-            place[low : low + len(part), kept], score[low : low + len(part), kept] = best, total[rows, best]
-            for shift in range(-4, 5):
-                total[rows, np.clip(best + shift, 0, count - 1)] = -1
-    return place, score
-
-
 def _path(place: NDArray, score: NDArray, clock: NDArray) -> NDArray[np.int64]:
     """For every window the candidate on the best path, or -1."""
     windows, count = score.shape
     gain = np.column_stack([_GAIN * (score - _BELIEVED), np.zeros(windows)])
     value, back = gain[0].copy(), np.zeros((windows, count + 1), np.int64)
     for at in range(1, windows):
-        expected = place[at - 1] + clock[at - 1] * _STEP
+        expected = place[at - 1] + clock[at - 1] * STEP
         off = np.abs(place[at][None] - expected[:, None])
         step = np.where(off <= 0.8, 0, np.where(off <= 2.2, _BEND, _JUMP)) + _OTHER * (clock[at][None] != clock[at - 1][:, None])
         cost = np.full((count + 1, count + 1), _LEAVE)
@@ -221,7 +189,7 @@ def _runs(chosen: NDArray, place: NDArray, clock: NDArray) -> list[list[int]]:
         if runs:
             last = runs[-1][-1]
             steps = at - last
-            expected = place[last, chosen[last]] + clock[last, chosen[last]] * _STEP * steps
+            expected = place[last, chosen[last]] + clock[last, chosen[last]] * STEP * steps
             if steps <= 8 and abs(place[at, chosen[at]] - expected) <= 2.2 + 0.5 * (steps - 1):
                 runs[-1].append(at)
                 continue
@@ -241,8 +209,3 @@ def _stretch(
     speed = float(np.median(clock[here, best]))
     start, end = (x[0] - window / 2) * slot, (x[-1] + window / 2) * slot
     return Stretch(x * slot, y * slot, speed, float(start), float(end), float(strong.mean()))
-
-
-def overlaps(parts: Sequence[Stretch]) -> bool:
-    """Whether any two neighbours overlap in the colour print."""
-    return any(one.end > other.start for one, other in pairwise(parts))

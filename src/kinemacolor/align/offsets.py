@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +30,10 @@ _LEVELS = (-0.9, -0.35)  # limits of that, as a surprise
 _NEVER = -8.0  # log likelihood of what cannot be
 _CHANGE, _LEAVE = 12.0, 6.0  # nats: to another offset, to nothing and back
 _AGAIN = 25.0  # nats at most for showing frames again
-_ANYWHERE = 1.15  # of these costs in the sum over all paths, in which a change may be anywhere
+_ANYWHERE = 1.5  # of these costs in the sum over all paths, in which a change may be anywhere
 _TRIES = 4  # of the best path, each without what the one before had claimed twice
 _BLUR = 14  # frames by which a change may be moved
+_SLIDES = (240, 120, 60, 30)  # frames by which a gap might lie elsewhere
 _WORTH = 6.0  # log likelihood against no match below which a run is chance
 _GAP = 24  # frames without a partner that begin a new segment
 _HALF = 1 << 39  # middle of the offsets within a state's name
@@ -73,6 +74,7 @@ def segmented(prints: Prints, groups: Sequence[Group], overlay: Overlay) -> Segm
         # Without what was claimed twice, the rest may reach further.
         lanes = _without(lanes, states, refused)
     sure = certainty(lanes, kept, replace(costs, change=_ANYWHERE * costs.change, leave=_ANYWHERE * costs.leave))
+    sure = np.minimum(sure, _slid(kept, lanes, pictures))
     frames = np.flatnonzero(kept != NOTHING)
     group, offset = _parts(kept[frames])
     partner = prints.grey_ticks.frames(_centre(prints.colour_ticks.at[frames], np.array([*speeds, 1.0])[group]) + offset)
@@ -197,6 +199,30 @@ def _sharpened(states: NDArray, lanes: Sequence[Lane], gains: Sequence[NDArray])
         if total[best - low] > total[at - low] + 1e-6:
             out[low:best], out[best:high] = states[at - 1], states[at]
     return out
+
+
+def _slid(states: NDArray, lanes: Sequence[Lane], gains: Sequence[NDArray]) -> NDArray[np.float32]:
+    """Probability of each frame's state if each gap might lie anywhere between its neighbours, float32 (frames,).
+
+    The sum over all paths lets a print show frames twice, and so believes too firmly in one side of a gap in a still shot. Here
+    a gap keeps its length and moves as a whole. As for `_sharpened`, the pictures alone say where.
+    """
+    sure = np.ones(len(states), np.float32)
+    edges = np.flatnonzero(np.diff(states)) + 1
+    runs = [(int(a), int(b)) for a, b in pairwise([0, *edges.tolist(), len(states)]) if states[a] != NOTHING]
+    for ((start, end), (first, last)), reach in product(pairwise(runs), _SLIDES):
+        gap, low, high = first - end, max(start, end - reach), min(last, first + reach)
+        before = _along(states[start], low, high - gap, lanes, gains)
+        after = _along(states[first], low + gap, high, lanes, gains)
+        # What was compared ends somewhere; a lesser reach may lie within.
+        if before is None or after is None or states[start] == states[first]:
+            continue
+        total = np.concatenate([[0], np.cumsum(before)]) + np.concatenate([np.cumsum(after[::-1])[::-1], [0]])
+        share = np.exp(total - total.max())
+        until = np.cumsum(share / share.sum())  # that the gap begins no later than frame low + n
+        sure[low:end] = np.minimum(sure[low:end], 1 - until[: end - low])
+        sure[first:high] = np.minimum(sure[first:high], until[end - low : end - low + high - first])
+    return sure
 
 
 def _along(state: int, low: int, high: int, lanes: Sequence[Lane], gains: Sequence[NDArray]) -> NDArray | None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 RATIOS = (1.0, 5 / 4, 4 / 5, 25 / 24, 24 / 25, 6 / 5, 5 / 6, 30 / 24, 2.0, 0.5)
 _NTSC = 1001 / 1000
 _NEAR = 0.045  # of the coarse speed: splices bend it
+_NOISE = 2.0  # moments: of so few, any speed may seem the best
 _CAP = 1.5  # ticks from which a measurement is simply wrong (a splice, a still shot)
 _STEPS = (1, 2, 4, 8, 16, 32, 64, 128)
 
@@ -37,10 +38,12 @@ def fit_speed(runs: Sequence[tuple[NDArray, NDArray]], coarse: float, rates: tup
     def cost(speed: float) -> float:
         return _cost(dx, dy, speed)
 
-    # Plain ratios first: a later one must be better by more than the measurements' own noise.
+    # Plain ratios first: a later one must be better by more than the measurements' own noise, which few do not average away.
+    noise = _NOISE / sum(len(x) for x, _ in runs)
     best = coarse, np.inf
     for ratio in sorted(near, key=lambda ratio: (ratio not in RATIOS, ratio != clock)):
-        if (value := cost(ratio)) < best[1] - 0.02:
+        value = cost(ratio)
+        if best[1] == np.inf or value < (1 - noise) * best[1] - 0.02:
             best = ratio, value
     span = float(dx.max())
     grid = coarse * (1 + np.linspace(-_NEAR, _NEAR, 2 * int(np.clip(_NEAR * span, 10, 1500)) + 1))
@@ -48,7 +51,7 @@ def fit_speed(runs: Sequence[tuple[NDArray, NDArray]], coarse: float, rates: tup
     for width in (2, 0.5, 0.1):
         around = free + np.linspace(-1, 1, 41) * width / max(span, 1.0)
         free = min(around, key=cost)
-    return float(free) if cost(free) < 0.75 * best[1] - 0.05 else float(best[0])
+    return float(free) if cost(free) < min(0.75, 1 - noise) * best[1] - 0.05 else float(best[0])
 
 
 def misfit(runs: Sequence[tuple[NDArray, NDArray]], speed: float) -> float:

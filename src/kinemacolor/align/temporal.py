@@ -87,7 +87,7 @@ def check_path(
     Raises:
         UserError: the prints have no such frames, or correlate less than `min_correlation` there.
     """
-    prints = prints_of(grey, colour, names)
+    prints, segments = prints_of(grey, colour, names), sorted(segments)
     rows, number = [], []
     for index, (start, end, first, speed) in enumerate(segments):
         frames = np.arange(max(0, start), min(end, len(colour)), dtype=np.int64)

@@ -7,6 +7,7 @@ then held against two facts that it does not know: a print shows no frame twice,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from itertools import pairwise, product
 
@@ -50,14 +51,11 @@ class Segmented:
     speeds: tuple[float, ...]
 
 
-def segmented(prints: Prints, groups: Sequence[Group], overlay: Overlay) -> Segmented:
-    """Pair the frames of two prints, given the overlay and the speeds."""
-    evidence = [
-        made
-        for number, group in enumerate(groups)
-        for part, run in group.stretches
-        if (made := _evidence(prints, group.speed, number, part, run, overlay)) is not None
-    ]
+def segmented(prints: Prints, groups: Sequence[Group], overlay: Overlay, pool: Executor) -> Segmented:
+    """Pair the frames of two prints, given the overlay and the speeds; `pool` does stretches at once."""
+    asked = [(group.speed, number, part, run) for number, group in enumerate(groups) for part, run in group.stretches]
+    made = pool.map(lambda one: _evidence(prints, *one, overlay), asked)
+    evidence = [one for one in made if one is not None]
     usual = _usual(evidence)
     level = float(np.clip(_MIDDLE * usual, *_LEVELS))
     costs = Costs(_CHANGE, _LEAVE, again=_CALM * max(level - usual, 0.0), most=_AGAIN)

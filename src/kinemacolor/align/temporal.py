@@ -10,9 +10,11 @@ Where frames are not one for one, each takes the best of its neighbours at last 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from kinemacolor.align.bands import band
 from kinemacolor.align.coarse import Search, Stretch, search
@@ -24,6 +26,7 @@ from kinemacolor.align.path import Path, Segment
 from kinemacolor.align.signature import Signature
 from kinemacolor.errors import UserError
 
+_THREADS = 2
 _WELL_COVERED = 0.8  # share of the shorter print from which the first search will do
 _ROUGHLY = 8  # of so many frames one is enough for the overlay
 _SOME = 20_000  # pairs that the correlation is computed over at most
@@ -44,7 +47,13 @@ def find_path(
     Raises:
         UserError: a print without enough frames, or prints that do not belong together, with the best score found.
     """
-    prints = prints_of(grey, colour, names)
+    # Two threads of our own, which work on stretches, beat BLAS's on small products; and these choke where the cores are busy.
+    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(_THREADS) as pool:
+        return _found(prints_of(grey, colour, names), pool, min_correlation, min_share, names)
+
+
+def _found(prints: Prints, pool: Executor, min_correlation: float, min_share: float, names: str) -> Path:
+    grey, colour = prints.grey, prints.colour
     found = search(grey, colour, _likely(prints))
     if not found.stretches:
         raise UserError(_strangers(names, found))
@@ -53,13 +62,13 @@ def find_path(
         # On grids that lie on each other more may be recognised.
         better = search(grey, colour, _likely(prints), overlay)
         found = better if better.covered > found.covered else found
-    rough = [measured(prints, part, overlay, every=_ROUGHLY) for part in found.stretches]
+    rough = list(pool.map(lambda part: measured(prints, part, overlay, every=_ROUGHLY), found.stretches))
     overlay, window = overlay_on(prints, np.concatenate([run.pairs(prints) for run in rough]))
-    runs = [measured(prints, part, overlay) for part in found.stretches]
+    runs = list(pool.map(lambda part: measured(prints, part, overlay), found.stretches))
     groups = grouped(prints, found.stretches, runs)
     if not groups:
         raise UserError(_strangers(names, found))
-    path = _told(prints, segmented(prints, groups, overlay), window, overlay, found.votes)
+    path = _told(prints, segmented(prints, groups, overlay, pool), window, overlay, found.votes)
     _require(path, min_correlation, min_share, names)
     return path
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+import sys
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +23,15 @@ from kinemacolor.media.fetch import fetch
 from kinemacolor.media.prints import make_print
 from kinemacolor.media.probe import probe
 from kinemacolor.params import Media, Recipe
+
+MAKER_VERSION = 1
+"""Raised by hand when the maker (media/programme.py, prints, darkroom, scenes, burnin, soundtrack, release, leader, and
+params/recipe.py) comes to make other pictures, sounds or times of the same recipe: all prints are then made anew."""
+
+VIDEO = frozenset(
+    (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ogv", ".mpg", ".mpeg", ".m2ts", ".mts", ".ts", ".wmv", ".flv", ".y4m")
+)
+"""Suffixes of what --folder may find."""
 
 _SEEN = (72, 128)  # lines and columns at which a print is looked at; four of these pixels are a cell
 _IN_MATROSKA = ("mpeg2", "vp9", "mpeg4")  # whose times are whole milliseconds, as they often are
@@ -76,6 +86,7 @@ class Shelf:
         self._films = dict(films)
         self._folders = folders
         self._keys: dict[Path, str] = {}
+        self._sought: set[str] = set()
         for part in ("films", "excerpts", "prints", "facts"):
             (cache / part).mkdir(parents=True, exist_ok=True)
 
@@ -86,11 +97,11 @@ class Shelf:
             UserError: a film is not at hand.
         """
         film = self.excerpt(case.film)
-        master = film if case.master is None else self.made(film, case.master, f"{case.name}.master")
-        grey = self.made(master, case.grey, f"{case.name}.grey")
+        master = film if case.master is None else self.made(film, case.master, f"{case.name}.master", case.version)
+        grey = self.made(master, case.grey, f"{case.name}.grey", case.version)
         if case.other is not None:
             return Prints(case, grey, self.excerpt(case.other), None, film)
-        colour = master if case.colour is None else self.made(master, case.colour, f"{case.name}.colour")
+        colour = master if case.colour is None else self.made(master, case.colour, f"{case.name}.colour", case.version)
         return Prints(case, grey, colour, master, film)
 
     def missing(self, case: Case) -> list[str]:
@@ -112,21 +123,22 @@ class Shelf:
         """A stretch of a film as a film of its own; for drawn films, which have no stretches, the film."""
         excerpt = EXCERPTS.get(name, Excerpt(name))
         film = self.film(excerpt.film)
-        if film not in self._keys:
-            self._keys[film] = sha256_of(film)
         if excerpt.seconds is None:
-            return Made(film, self._keys[film])
-        key = _hash(self._keys[film], asdict(excerpt))
+            return Made(film, self._key(film))
+        key = _hash(self._key(film), asdict(excerpt))
         target = self.cache / "excerpts" / f"{name}-{key[:10]}.mp4"
         if not target.is_file():
             _cut(film, excerpt, target)
         return Made(target, key)
 
-    def made(self, film: Made, keys: Keys, name: str) -> Made:
-        """A print of a film."""
+    def made(self, film: Made, keys: Keys, name: str, version: int = 1) -> Made:
+        """A print of a film; `version` as in Case."""
         recipe = Recipe(**keys)
         # Only what is said counts: a new key of the recipe, whose default does nothing, leaves the prints as they are.
-        key = _hash(film.key, recipe.model_dump(mode="json", exclude_defaults=True))
+        said = recipe.model_dump(mode="json", exclude_defaults=True)
+        # The first versions are not said either: what they made stays good.
+        said |= {name: number for name, number in (("MAKER_VERSION", MAKER_VERSION), ("version", version)) if number > 1}
+        key = _hash(film.key, said)
         suffix = ".mkv" if recipe.codec in _IN_MATROSKA else ".mp4"
         target = self.cache / "prints" / f"{name}-{key[:10]}{suffix}"
         if not target.is_file():
@@ -144,11 +156,22 @@ class Shelf:
             return Facts(**{name: held[name] for name in ("times", "mean", "contrast", "still")})
 
     def _given(self, name: str) -> Path | None:
-        if name not in self._films and name in FILMS:
-            found = [file for folder in self._folders for file in sorted(folder.rglob(f"{FILMS[name].stem}.*")) if file.is_file()]
-            if found:
-                self._films[name] = found[0]
+        if name not in self._films and name in FILMS and name not in self._sought:
+            self._sought.add(name)
+            wanted = (FILMS[name].package or {}).get("sha256")
+            for file in (file for folder in self._folders for file in sorted(folder.rglob(f"{FILMS[name].stem}.*"))):
+                if not file.is_file() or file.suffix.lower() not in VIDEO:
+                    continue
+                if wanted is None or self._key(file) == wanted:
+                    self._films[name] = file
+                    break
+                print(f"{file} is not the film {name}: its SHA-256 is not {wanted[:12]}…; passed over", file=sys.stderr)
         return self._films.get(name)
+
+    def _key(self, film: Path) -> str:
+        if film not in self._keys:
+            self._keys[film] = sha256_of(film)
+        return self._keys[film]
 
 
 def look(path: Path) -> Facts:
@@ -213,10 +236,8 @@ def loop_film(film: Path, target: Path, places: list[tuple[float, float]]) -> Pa
     with atomic_file(target) as temporary, av.open(f"file:{film}") as source, av.open(f"file:{temporary}", "w") as joined:
         video = source.streams.best("video")
         out = joined.add_stream_from_template(video)
-        keys = np.array([packet.pts for packet in source.demux(video) if packet.is_keyframe and _is_fresh(packet)])
         at = 0
-        for place in places:
-            low, high = (int(keys[np.argmin(np.abs(keys * float(video.time_base) - edge))]) for edge in place)
+        for low, high in _stretches(source, places)[0]:
             source.seek(low, stream=video)
             begun = False
             shift, end = at - low, at
@@ -232,6 +253,29 @@ def loop_film(film: Path, target: Path, places: list[tuple[float, float]]) -> Pa
                     joined.mux(packet)
             at = end
     return target
+
+
+def loop_cuts(film: Path, places: list[tuple[float, float]]) -> list[tuple[int, int]]:
+    """Which frames of the film each stretch of `loop_film` shows: start <= n < end, as decoders count them."""
+    with av.open(f"file:{film}") as source:
+        edges, shown = _stretches(source, places)
+    return [tuple(int(number) for number in np.searchsorted(shown, edge)) for edge in edges]
+
+
+def _stretches(
+    source: av.container.InputContainer, places: list[tuple[float, float]]
+) -> tuple[list[tuple[int, int]], NDArray[np.int64]]:
+    """The key pictures nearest to the ends of each place, and all pictures in the order in which they are shown (pts)."""
+    video = source.streams.best("video")
+    shown, keys = [], []
+    for packet in source.demux(video):
+        if packet.pts is not None:
+            shown.append(packet.pts)
+            if packet.is_keyframe and _is_fresh(packet):
+                keys.append(packet.pts)
+    seconds = np.array(keys) * float(video.time_base)
+    edges = [tuple(keys[int(np.argmin(np.abs(seconds - edge)))] for edge in place) for place in places]
+    return edges, np.sort(np.array(shown, np.int64))
 
 
 def _is_fresh(packet: av.Packet) -> bool:

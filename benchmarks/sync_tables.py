@@ -14,51 +14,78 @@ Row = dict[str, Any]
 
 SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("print", "film", "method")]
-    + [(name, pa.bool_()) for name in ("refuse", "refused", "same_rate")]
-    + [
-        (name, pa.int64())
-        for name in ("grey_frames", "colour_frames", "pairs", "exact_pairs", "near_pairs", "true_pairs", "recalled")
-    ]
-    + [(name, pa.int64()) for name in ("false", "segments", "segments_missed", "segments_false", "segments_said")]
-    + [(name, pa.float64()) for name in ("exact", "strict", "near", "wrong", "recall", "residual", "error", "score")]
+    + [(name, pa.bool_()) for name in ("refuse", "refused", "crashed", "same_rate")]
+    + [(name, pa.int64()) for name in ("grey_frames", "colour_frames", "true_pairs", "exact_frames", "strict_frames")]
+    + [(name, pa.int64()) for name in ("near_frames", "wrong_frames", "pairs", "exact_pairs", "near_pairs", "false")]
+    + [(name, pa.int64()) for name in ("segments", "segments_missed", "segments_false", "segments_said", "splits", "merges")]
+    + [(name, pa.float64()) for name in ("exact", "strict", "near", "wrong", "said_exact", "said_near")]
+    + [(name, pa.float64()) for name in ("residual", "error", "edges", "score")]
     + [(name, pa.float64()) for name in ("seconds", "decode", "memory")]
     + [("said", pa.string())]
 )
 METHODS = {"sync": "sync", "brightness": "constant offset, mean brightness", "sound": "constant offset, loudness of the sound"}
 _HEAD = (
-    "| print | film | exact | within 1 | wrong | recall | false | segments found / missed / false | residual | true error | time | MiB "
-    "| brightness exact / within 1 | sound exact / within 1 |"
+    "| print | film | exact | within 1 | wrong | of the pairs exact / within 1 | false | segments found / missed / false "
+    "| said (split / merged) | residual | true error | edges | time | MiB | brightness exact / within 1 | sound exact / within 1 |"
 )
+NOT_ASKED = "not asked for"
+LEAST = 40  # prints that belong together must be measured
 
 
 def line(row: Row) -> str:
     """One print in one line, for whoever watches."""
+    if row["crashed"]:
+        return f"{row['print']:24} CRASHED  {row['said']}"
     end = f"{row['seconds']:6.1f} s{_ratio(row):>6} {row['memory'] or 0:5.0f} MiB"
     if row["refused"]:
         return f"{row['print']:24} {'refused':60} {end}  {row['said']}"
     parts = (
-        f"exact {_share(row['exact']):>6} near {_share(row['near']):>6} recall {_share(row['recall']):>6} false {row['false']:4}"
+        f"exact {_share(row['exact']):>6} near {_share(row['near']):>6} wrong {_share(row['wrong']):>6} false {row['false']:4}"
     )
-    segments = f"segments {row['segments']}/{row['segments_missed']}/{row['segments_false']}"
-    return f"{row['print']:24} {parts} {segments} px {_number(row['residual'])} {_number(row['error'])} {end}"
+    segments = f"segments {_found(row)} of {_said(row)} said"
+    return f"{row['print']:24} {parts} {segments} px {_number(row['residual'])} {_number(row['error'])} {_number(row['edges'])} {end}"
 
 
-def report(rows: Sequence[Row], sure: Sequence[tuple[np.ndarray, np.ndarray]], broken: Sequence[tuple[str, str]]) -> str:
+def matched(row: Row) -> str:
+    """What of one pairing is right, in words."""
+    return (
+        f"of {row['true_pairs']:,} frames with a partner exact {_share(row['exact'])}, within one {_share(row['near'])}, wrong "
+        f"{_share(row['wrong'])}; false {row['false']:,}; segments {row['segments']} found of "
+        f"{row['segments'] + row['segments_missed']}, {row['segments_false']} false, {row['segments_said']} said "
+        f"({row['splits']} splits, {row['merges']} merges)"
+    )
+
+
+def report(
+    rows: Sequence[Row],
+    sure: Sequence[tuple[np.ndarray, np.ndarray]],
+    *,
+    broken: Sequence[tuple[str, str]],
+    left: Sequence[tuple[str, str]],
+    known: int,
+    explain: int = 10,
+) -> str:
     """All tables.
 
     Args:
         rows: one for each print and method, in the order of the prints.
         sure: confidence and exactness of the pairs of every sync.
-        broken: names of the prints that could not be synced, and why.
+        broken: names of the prints that could not be measured, and why.
+        left: names of the prints that were left out or could not be made, and why.
+        known: how many prints there are in all.
+        explain: how many of the worst are told of.
     """
     ours = [row for row in rows if row["method"] == "sync"]
     if not ours:
-        return "No print was synced.\n" + _broken(broken)
+        return "\n\n".join(["No print was synced.", *_without(ours, broken, left)]) + "\n"
     related = [row for row in ours if not row["refuse"]]
     parts = [_prints(related, rows)] if related else []
     if related:
-        parts += [_together(rows), _goals(ours), _calibration(sure), _worst(related)]
-    parts += [_refusals(ours), _broken(broken)]
+        parts.append(_together(rows))
+    parts.append(_goals(ours, broken, left, known))
+    if related:
+        parts += [_calibration(sure), _worst(related, explain)]
+    parts += [_refusals(ours), *_without(ours, broken, left)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -68,26 +95,32 @@ def _prints(related: Sequence[Row], rows: Sequence[Row]) -> str:
     for row in related:
         cells = [row["print"], row["film"]]
         if row["refused"]:
-            cells += ["refused", *["–"] * 7]
+            cells += ["refused", *["–"] * 9]
+        elif row["crashed"]:
+            cells += ["crashed", *["–"] * 9]
         else:
-            cells += [_share(row[name]) for name in ("exact", "near", "wrong", "recall")]
-            cells += [str(row["false"]), f"{row['segments']} / {row['segments_missed']} / {row['segments_false']}"]
-            cells += [_number(row["residual"]), _number(row["error"])]
+            cells += [_share(row[name]) for name in ("exact", "near", "wrong")]
+            cells += [f"{_share(row['said_exact'])} / {_share(row['said_near'])}", str(row["false"]), _found(row), _said(row)]
+            cells += [_number(row["residual"]), _number(row["error"]), _number(row["edges"])]
         cells += [_ratio(row) or "–", f"{row['memory']:.0f}" if row["memory"] else "–"]
         for method in ("brightness", "sound"):
             other = others.get((row["print"], method))
             cells.append("–" if other is None else f"{_share(other['exact'])} / {_share(other['near'])}")
         lines.append("| " + " | ".join(cells) + " |")
     note = (
-        "exact, within 1, wrong: of the pairs found that count. recall: of the colour frames that have a partner, those paired within one. "
-        "residual (median, as the sync says) and true error (mean over the common area): pixels at 480 lines. time: of a plain decode "
+        "exact, within 1, wrong: of all colour frames that have a partner; the rest is not paired. of the pairs: of those that are said "
+        "and count. false: pairs of what has no partner. residual (median, as the sync says), true error (mean over the common area) "
+        "and edges (mean distance of those of the colour crop from the true common box): pixels at 480 lines. time: of a plain decode "
         "of both prints."
     )
     return "\n".join(lines) + "\n\n" + note
 
 
 def _together(rows: Sequence[Row]) -> str:
-    head = "| all prints | method | prints | pairs | exact | strict | within 1 | wrong | recall | false | segments found / missed / false |"
+    head = (
+        "| all prints | method | prints | frames | exact | strict | within 1 | wrong | of the pairs exact / within 1 | false "
+        "| segments found / missed / false | said (split / merged) |"
+    )
     lines = [head, "|" + "---|" * (head.count("|") - 1)]
     kinds: list[tuple[str, Callable[[Row], bool]]] = [
         ("one rate", lambda row: row["same_rate"]),
@@ -100,50 +133,70 @@ def _together(rows: Sequence[Row]) -> str:
             if not some:
                 continue
             total = {key: sum(row[key] for row in some) for key in _SUMMED}
-            strict = sum(row["strict"] * row["pairs"] for row in some if row["pairs"])
-            cells = [title, name, str(len(some)), f"{total['pairs']:,}", _of(total["exact_pairs"], total["pairs"])]
-            cells += [_of(strict, total["pairs"]), _of(total["near_pairs"], total["pairs"])]
-            cells += [_of(total["pairs"] - total["near_pairs"], total["pairs"]), _of(total["recalled"], total["true_pairs"])]
-            cells += [f"{total['false']:,}", f"{total['segments']} / {total['segments_missed']} / {total['segments_false']}"]
+            cells = [title, name, str(len(some)), f"{total['true_pairs']:,}"]
+            cells += [_of(total[f"{key}_frames"], total["true_pairs"]) for key in ("exact", "strict", "near", "wrong")]
+            cells.append(f"{_of(total['exact_pairs'], total['pairs'])} / {_of(total['near_pairs'], total['pairs'])}")
+            cells += [f"{total['false']:,}", _found(total), _said(total)]
             lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n\nstrict: exact where each frame of a standing picture must meet its own."
+    note = (
+        "Frames: the colour frames that have a partner, of refused and crashed prints too. strict: exact where each frame of a standing "
+        "picture must meet its own."
+    )
+    return "\n".join(lines) + f"\n\n{note}"
 
 
 _SUMMED = (
-    "pairs",
-    "exact_pairs",
-    "near_pairs",
-    "recalled",
-    "true_pairs",
-    "false",
-    "segments",
-    "segments_missed",
-    "segments_false",
+    *(
+        "true_pairs",
+        "exact_frames",
+        "strict_frames",
+        "near_frames",
+        "wrong_frames",
+        "pairs",
+        "exact_pairs",
+        "near_pairs",
+        "false",
+    ),
+    *("segments", "segments_missed", "segments_false", "segments_said", "splits", "merges"),
 )
 
 
-def _goals(ours: Sequence[Row]) -> str:
-    good = [row for row in ours if not row["refuse"] and not row["refused"]]
+def _goals(ours: Sequence[Row], broken: Sequence[tuple[str, str]], left: Sequence[tuple[str, str]], known: int) -> str:
+    """What is asked for. A print that was refused or died has paired nothing: all its frames and segments are missed."""
+    related = [row for row in ours if not row["refuse"]]
+    good = [row for row in related if not row["refused"] and not row["crashed"]]
     lines = ["| goal | reached |", "|---|---|"]
 
     def add(goal: str, reached: str, met: bool) -> None:
         lines.append(f"| {goal} | {'yes' if met else 'no'}: {reached} |")
 
+    reached = f"{len(ours)} of {known}, {len(related)} of them belong together"
+    add(f"at least {LEAST} prints that belong together measured", reached, len(related) >= LEAST)
+    died = [row["print"] for row in ours if row["crashed"]] + [name for name, _ in broken]
+    add("no crash", ", ".join(died) or "none", not died)
+    unmade = [name for name, why in left if why != NOT_ASKED]
+    add("no print that was asked for left out", ", ".join(unmade) or "none", not unmade)
     for title, name, least, belongs in (
         ("99.5 % exact at one rate", "exact", 0.995, True),
         ("99 % within one at other rates", "near", 0.99, False),
     ):
-        some = [row for row in good if row["same_rate"] is belongs and row["pairs"]]
+        some = [row for row in related if row["same_rate"] is belongs and row["true_pairs"]]
         if some:
-            all_pairs = sum(row[f"{name}_pairs"] for row in some) / sum(row["pairs"] for row in some)
+            whole = sum(row[f"{name}_frames"] for row in some) / sum(row["true_pairs"] for row in some)
+            mean = float(np.mean([row[name] for row in some]))
             worst = min(some, key=lambda row: row[name])
             below = sum(row[name] < least for row in some)
             reached = (
-                f"{_share(all_pairs)} in all; {below} of {len(some)} prints below, least {_share(worst[name])} ({worst['print']})"
+                f"{_share(whole)} of all frames that have a partner, mean of the prints {_share(mean)}; {below} of {len(some)} prints "
+                f"below, least {_share(worst[name])} ({worst['print']})"
             )
-            add(title, reached, all_pairs >= least)
-    false = sum(row["segments_false"] for row in good)
-    add("no false segment", str(false), false == 0)
+            add(title, reached, whole >= least)
+    for kind in ("missed", "false"):
+        some = {row["print"]: row[f"segments_{kind}"] for row in related if row[f"segments_{kind}"]}
+        reached = f"{sum(some.values())}{f' ({_listed(some)})' if some else ''}"
+        if kind == "missed":
+            reached += f" of {sum(row['segments'] + row['segments_missed'] for row in related)}"
+        add("no true segment missed" if kind == "missed" else "no false segment", reached, not some)
     errors = [row for row in good if row["error"] is not None]
     if errors:
         worst = max(errors, key=lambda row: row["error"])
@@ -163,7 +216,7 @@ def _goals(ours: Sequence[Row]) -> str:
     if memory:
         most = max(memory, key=lambda row: row["memory"])
         add("memory under 1 GiB", f"{most['memory']:.0f} MiB at most ({most['print']})", most["memory"] < 1024)
-    lost = [row["print"] for row in ours if not row["refuse"] and row["refused"]]
+    lost = [row["print"] for row in related if row["refused"]]
     add("nothing refused that belongs together", ", ".join(lost) or "none", not lost)
     taken = [row["print"] for row in ours if row["refuse"] and not row["refused"]]
     if any(row["refuse"] for row in ours):
@@ -181,42 +234,66 @@ def _calibration(sure: Sequence[tuple[np.ndarray, np.ndarray]]) -> str:
     return "\n".join(lines) + f"\n\nMean distance between confidence and what is exact: {miscalibration(rows):.3f}."
 
 
-def _worst(related: Sequence[Row]) -> str:
-    """The ten prints of least use: by what they lack of being paired exactly (within one at other rates), then by geometry."""
+def _worst(related: Sequence[Row], explain: int) -> str:
+    """The prints of least use: by what they lack of being paired exactly (within one at other rates), then by geometry."""
 
     def lack(row: Row) -> tuple[float, float]:
-        if row["refused"]:
+        if row["refused"] or row["crashed"]:
             return 2.0, 0.0
         share = row["exact"] if row["same_rate"] else row["near"]
-        right = 0.0 if math.isnan(share) else share
-        return 1 - right * (1 if math.isnan(row["recall"]) else row["recall"]), row["error"] or 0.0
+        return (1.0 if math.isnan(share) else 1 - share), row["error"] or 0.0
 
-    lines = ["The worst ten, by what is not found or not right:", ""]
-    for row in sorted(related, key=lack, reverse=True)[:10]:
-        if row["refused"]:
-            lines.append(f"- {row['print']} ({row['film']}): refused. {row['said']}")
+    worst = sorted(related, key=lack, reverse=True)[: max(0, explain)]
+    if not worst:
+        return ""
+    lines = [f"The worst {len(worst)}, by what is not found or not right:", ""]
+    for row in worst:
+        if row["refused"] or row["crashed"]:
+            lines.append(f"- {row['print']} ({row['film']}): {'crashed' if row['crashed'] else 'refused'}. {row['said']}")
             continue
+        rate = "one rate" if row["same_rate"] else "other rates"
         lines.append(
-            f"- {row['print']} ({row['film']}): {row['pairs']:,} pairs of {row['true_pairs']:,}, exact {_share(row['exact'])}, within one "
-            f"{_share(row['near'])}, recall {_share(row['recall'])}, false {row['false']}, segments {row['segments']} found of "
-            f"{row['segments'] + row['segments_missed']}, {row['segments_false']} false, {row['segments_said']} said; true error "
-            f"{_number(row['error'])} px"
+            f"- {row['print']} ({row['film']}, {rate}): {matched(row)}; true error {_number(row['error'])} px, edges "
+            f"{_number(row['edges'])} px"
         )
     return "\n".join(lines)
 
 
 def _refusals(ours: Sequence[Row]) -> str:
-    lines = [
-        f"- {row['print']} ({row['film']}): {'refused' if row['refused'] else 'TAKEN'} in {row['seconds']:.1f} s"
-        f"{f', {_ratio(row)} of the decode' if row['decode'] else ''}. {row['said'] or ''}"
-        for row in ours
-        if row["refuse"]
-    ]
+    lines = []
+    for row in (row for row in ours if row["refuse"]):
+        if row["crashed"]:
+            lines.append(f"- {row['print']} ({row['film']}): CRASHED. {row['said']}")
+            continue
+        of_decode = f", {_ratio(row)} of the decode" if row["decode"] else ""
+        ended = "refused" if row["refused"] else "TAKEN"
+        lines.append(f"- {row['print']} ({row['film']}): {ended} in {row['seconds']:.1f} s{of_decode}. {row['said'] or ''}")
     return "\n".join(["What does not belong together:", "", *lines]) if lines else ""
 
 
-def _broken(broken: Sequence[tuple[str, str]]) -> str:
-    return "\n".join(["Without figures:", "", *(f"- {name}: {why}" for name, why in broken)]) if broken else ""
+def _without(ours: Sequence[Row], broken: Sequence[tuple[str, str]], left: Sequence[tuple[str, str]]) -> list[str]:
+    """What crashed, what was left out, and what nobody asked for; each by its name."""
+    crashed = [*((row["print"], row["said"]) for row in ours if row["crashed"]), *broken]
+    parts = []
+    for title, some in (("Crashed:", crashed), ("Left out:", [entry for entry in left if entry[1] != NOT_ASKED])):
+        if some:
+            parts.append("\n".join([title, "", *(f"- {name}: {why}" for name, why in some)]))
+    unasked = [name for name, why in left if why == NOT_ASKED]
+    if unasked:
+        parts.append(f"Not asked for: {', '.join(unasked)}.")
+    return parts
+
+
+def _found(row: Row) -> str:
+    return f"{row['segments']} / {row['segments_missed']} / {row['segments_false']}"
+
+
+def _said(row: Row) -> str:
+    return f"{row['segments_said']} ({row['splits']} / {row['merges']})"
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(name if count == 1 else f"{name} {count}" for name, count in counts.items())
 
 
 def _ratio(row: Row) -> str:

@@ -3,7 +3,12 @@
 Both prints are made from one master, so a colour frame and a grey frame belong together if they show the same master frame.
 What counts, and what does not:
 
-- A grey frame shows a master frame if half of its picture or more is of it, or if no other grey frame shows more of it.
+- A grey frame shows a master frame if no other grey frame shows more of it; of several that show as much, all do. A woven or
+  blended half of a picture that stands whole elsewhere is not exact. A colour frame is asked for every master frame of which
+  it shows half or more.
+- Shares are of all colour frames that have a partner, which is one that shows the same master frame, not only the same
+  standing picture: what is not paired is not matched. A colour frame that is paired more
+  than once counts by the worst of its pairs.
 - Frames of a standing picture of the master are one: whichever of them is shown, the pair is exact (`strict` says how many
   are exact without that).
 - A pair of two frames without anything to see (black) is neither right nor wrong and counted nowhere.
@@ -11,8 +16,10 @@ What counts, and what does not:
   grey frame shows a neighbour of it.
 - Pairs of frames that have no partner at all (leaders, added scenes, what the other print lacks) are false; they are among
   the wrong ones.
-- A segment of the truth is a stretch without a splice in either print. It is found if half of its frames are paired within
-  one, and looked for if it lasts a second. A found segment is false if not half of its pairs are within one.
+- A segment of the truth is a stretch without a splice in either print. It is looked for if it lasts a second, and found if
+  one said segment pairs nine tenths of its frames within one. A said segment is false if not half of its pairs are within
+  one. A split is each said segment more than one that lies mostly in the same true one; a merge is each true one more than
+  one of which a single said segment pairs half.
 """
 
 from __future__ import annotations
@@ -26,7 +33,9 @@ from kinemacolor.media.programme import BLACK, Programme
 
 SEE = 2.5  # standard deviation of luma at a tiny size below which a frame has nothing to show
 LINES = 480  # pixels of the geometry are those of a print of so many lines
+COVERED = 0.9  # of the frames of a true segment must be paired by one said segment
 BINS = 10
+LOOP = 1 << 20  # more frames than any film has of which a long one is joined
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,9 @@ class Shown:
     rate: float
 
 
-def shown(made: Programme | None, *, master_still: NDArray, master_flat: NDArray, flat: NDArray, rate: float) -> Shown:
+def shown(
+    made: Programme | None, *, master_still: NDArray, master_flat: NDArray, flat: NDArray, rate: float, halves: bool
+) -> Shown:
     """What a print shows.
 
     Args:
@@ -68,6 +79,8 @@ def shown(made: Programme | None, *, master_still: NDArray, master_flat: NDArray
         master_still: number of the standing picture of every master frame.
         master_flat: whether it has nothing to see.
         flat: the same of the print's frames, as decoded.
+        halves: a frame shows whatever half of it is of, though another may show more: for the colour print, whose every frame
+            asks for a partner. Not for the grey one, whose frames are the answers.
     """
     count = len(flat)
     if made is None:
@@ -80,9 +93,9 @@ def shown(made: Programme | None, *, master_still: NDArray, master_flat: NDArray
     weight = made.weight.astype(np.float64)
     place = np.where(second >= 0, weight * first + (1 - weight) * second, first).astype(float)
     place[first < 0] = np.where(second >= 0, second, np.nan)[first < 0]
-    frames = np.stack([_shows(first, weight), _shows(second, 1 - weight)], axis=1)
     still = np.append(master_still, -1)
-    pictures = _shows_pictures(still[first], still[second], weight)
+    frames = _shows(first, second, weight, halves=halves)
+    pictures = _shows(still[first], still[second], weight, halves=halves)
     unlit = np.append(master_flat, True)  # the last stands for frames of the print's own, which are at -1
     of_film = unlit[first] & unlit[second] & (first >= 0)
     whole = np.zeros(made.frames, bool)
@@ -91,21 +104,40 @@ def shown(made: Programme | None, *, master_still: NDArray, master_flat: NDArray
     return Shown(pictures, frames, place, whole | of_film | (made.kind == BLACK), run, rate)
 
 
-def _shows(frame: NDArray, share: NDArray) -> NDArray[np.int64]:
-    """The frames of which half a picture is seen; and those that nobody shows better."""
-    best = np.zeros(int(frame.max(initial=0)) + 1)
-    film = frame >= 0
-    np.maximum.at(best, frame[film], share[film])
-    good = film & (share > 0.05)
-    good[film] &= (share[film] >= 0.499) | (share[film] >= best[frame[film]] - 1e-4)
-    return np.where(good, frame, -1)
+def _shows(first: NDArray, second: NDArray, weight: NDArray, *, halves: bool) -> NDArray[np.int64]:
+    """The pictures (n, 2) that nobody shows better, and with `halves` those of which half is seen; -1 for none.
 
-
-def _shows_pictures(first: NDArray, second: NDArray, weight: NDArray) -> NDArray[np.int64]:
-    """As `_shows` of both, where a mix of two frames of one standing picture shows it whole."""
+    A mix of two frames of one picture shows it whole.
+    """
     one = first == second
+    picture = np.concatenate([first, second])
     share = np.concatenate([np.where(one, 1.0, weight), np.where(one, 0.0, 1 - weight)])
-    return _shows(np.concatenate([first, second]), share).reshape(2, -1).T
+    best = np.zeros(int(picture.max(initial=0)) + 1)
+    film = picture >= 0
+    np.maximum.at(best, picture[film], share[film])
+    good = film & (share > 0.05)
+    good[film] &= (share[film] >= best[picture[film]] - 1e-4) | (halves & (share[film] >= 0.499))
+    return np.where(good, picture, -1).reshape(2, -1).T
+
+
+def looped(side: Shown, cuts: list[tuple[int, int]]) -> Shown:
+    """What a film joined from stretches of a print shows, where every stretch counts as pictures of its own.
+
+    Args:
+        cuts: frames start <= n < end of the print, stretch by stretch.
+    """
+    frame = np.concatenate([np.arange(*cut) for cut in cuts])
+    stretch = np.repeat(np.arange(len(cuts)), [max(0, end - start) for start, end in cuts])
+
+    def apart(values: NDArray, step: int) -> NDArray:
+        moved = values[frame] + (stretch * step).reshape(-1, *[1] * (values.ndim - 1))
+        return np.where(values[frame] < 0, -1, moved)
+
+    runs = int(side.run.max(initial=0)) + 1
+    return Shown(
+        apart(side.pictures, LOOP), apart(side.frames, LOOP), side.place[frame] + stretch * LOOP, side.flat[frame],
+        apart(side.run, runs), side.rate,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -115,7 +147,8 @@ class Truth:
     grey: Shown
     colour: Shown
     has_partner: NDArray[np.bool_]
-    """Colour frames that have an exact partner with something to see."""
+    """Colour frames whose own master frame is seen in the grey print. Where that is lost and its standing picture is not, a pair
+    is exact, but nobody need make it."""
     segment: NDArray[np.int64]
     """Colour frames' segment of the truth; -1 without partner."""
 
@@ -131,13 +164,13 @@ def unrelated(grey_frames: int, colour_frames: int, *, flat: tuple[NDArray, NDAr
 
 def truth(grey: Shown, colour: Shown) -> Truth:
     """Bring two prints of one master together."""
-    size = int(max(grey.pictures.max(initial=0), colour.pictures.max(initial=0))) + 2
+    size = int(max(grey.frames.max(initial=0), colour.frames.max(initial=0))) + 2
     first = np.full(size, -1)
     for column in (1, 0):  # the frame of which more is seen has the last word
-        lit = np.flatnonzero((grey.pictures[:, column] >= 0) & ~grey.flat)[::-1]
-        first[grey.pictures[lit, column]] = lit
-    partner = np.where(colour.pictures[:, 0] >= 0, first[colour.pictures[:, 0]], -1)
-    other = np.where(colour.pictures[:, 1] >= 0, first[colour.pictures[:, 1]], -1)
+        lit = np.flatnonzero((grey.frames[:, column] >= 0) & ~grey.flat)[::-1]
+        first[grey.frames[lit, column]] = lit
+    partner = np.where(colour.frames[:, 0] >= 0, first[colour.frames[:, 0]], -1)
+    other = np.where(colour.frames[:, 1] >= 0, first[colour.frames[:, 1]], -1)
     partner = np.where(partner >= 0, partner, other)
     has = (partner >= 0) & ~colour.flat
     segment = np.full(len(partner), -1)
@@ -192,40 +225,62 @@ def judge(found: Found, true: Truth) -> Judged:
 
 
 def scores(found: Found, judged: Judged, true: Truth) -> dict[str, float]:
-    """The measures of one pairing; shares are of the pairs that count, NaN where there are none."""
-    counted = int(judged.counted.sum())
-    near_colour = np.zeros(len(true.has_partner), bool)
-    near_colour[found.colour_frame[judged.near]] = True
-    wanted = int(true.has_partner.sum())
-    result = {
+    """The measures of one pairing.
+
+    Returns:
+        exact, strict, near, wrong: shares of the colour frames that have a partner (`true_pairs`), NaN where there are none,
+        and as numbers, `exact_frames` and so on. said_exact, said_near: shares of the pairs that count (`pairs`). false: pairs of
+        what has no partner. Segments, see above.
+    """
+    has = true.has_partner
+    colour = np.clip(found.colour_frame, 0, len(has) - 1)
+    paired = np.zeros(len(has), bool)
+    paired[colour] = True
+    matched = {}
+    for name in ("exact", "strict", "near"):
+        matched[name] = paired & has
+        matched[name][colour[~getattr(judged, name)]] = False
+    matched["wrong"] = paired & has & ~matched["near"]
+    wanted, counted = int(has.sum()), int(judged.counted.sum())
+    result: dict[str, float] = {name: _share(frames.sum(), wanted) for name, frames in matched.items()}
+    result |= {f"{name}_frames": int(frames.sum()) for name, frames in matched.items()}
+    result |= {
+        "true_pairs": wanted,
         "pairs": counted,
-        "exact": _share(judged.exact.sum(), counted),
-        "strict": _share(judged.strict.sum(), counted),
-        "near": _share(judged.near.sum(), counted),
-        "wrong": _share(counted - judged.near.sum(), counted),
         "exact_pairs": int(judged.exact.sum()),
         "near_pairs": int(judged.near.sum()),
-        "true_pairs": wanted,
-        "recalled": int((near_colour & true.has_partner).sum()),
-        "recall": _share((near_colour & true.has_partner).sum(), wanted),
+        "said_exact": _share(judged.exact.sum(), counted),
+        "said_near": _share(judged.near.sum(), counted),
         "false": int(judged.false.sum()),
     }
-    return result | _segments(found, judged, true, near_colour)
+    return result | _segments(found, judged, true, colour, matched["near"])
 
 
-def _segments(found: Found, judged: Judged, true: Truth, near_colour: NDArray[np.bool_]) -> dict[str, float]:
-    have = missed = 0
-    if true.has_partner.any():
-        inside = true.segment >= 0
-        length = np.bincount(true.segment[inside])
-        hits = np.bincount(true.segment[inside], weights=near_colour[inside])
-        long = length >= true.colour.rate
-        have, missed = int((long & (hits >= length / 2)).sum()), int((long & (hits < length / 2)).sum())
+def _segments(found: Found, judged: Judged, true: Truth, colour: NDArray[np.int64], near: NDArray[np.bool_]) -> dict[str, int]:
+    names, said = np.unique(found.segment, return_inverse=True)
+    trues = int(true.segment.max(initial=-1)) + 1
+    length = np.bincount(true.segment[true.segment >= 0], minlength=trues)
+    right = judged.near & near[colour] & (true.segment[colour] >= 0)
+    # Of every true segment, the colour frames that each said one pairs within one.
+    cells = np.unique(np.stack([true.segment[colour[right]], said[right], colour[right]], axis=1), axis=0)
+    hits = np.zeros((trues, max(1, len(names))), np.int64)
+    np.add.at(hits, (cells[:, 0], cells[:, 1]), 1)
+    long = length >= true.colour.rate
+    covered = hits.max(axis=1) >= COVERED * length
+    home = hits.argmax(axis=0)[hits.any(axis=0)] if trues else np.zeros(0, np.int64)
+    halves = ((hits >= length[:, None] / 2) & long[:, None]).sum(axis=0)
     false = 0
-    for number in np.unique(found.segment):
-        pairs = (found.segment == number) & judged.counted
+    for number in range(len(names)):
+        pairs = (said == number) & judged.counted
         false += bool(pairs.any() and judged.near[pairs].mean() < 0.5)
-    return {"segments": have, "segments_missed": missed, "segments_false": false, "segments_said": len(np.unique(found.segment))}
+    return {
+        "segments": int((long & covered).sum()),
+        "segments_missed": int((long & ~covered).sum()),
+        "segments_false": int(false),
+        "segments_said": len(names),
+        "splits": int(np.maximum(np.bincount(home, minlength=1) - 1, 0).sum()),
+        "merges": int(np.maximum(halves - 1, 0).sum()),
+    }
 
 
 def _share(part: float, whole: float) -> float:
@@ -276,3 +331,8 @@ def misplaced(
     seen = (source[0] >= box[0]) & (source[0] <= box[2]) & (source[1] >= box[1]) & (source[1] <= box[3])
     away = (np.asarray(transform) @ source - at[:2])[:, seen]
     return float(np.hypot(*away).mean() * LINES / lines), right[:2]
+
+
+def box_error(found: tuple[float, ...], right: tuple[float, ...], lines: int) -> float:
+    """Mean distance of the four edges of two boxes (left, top, right, bottom), in pixels at 480 lines of a print of `lines`."""
+    return float(np.abs(np.subtract(found, right)).mean() * LINES / lines)

@@ -128,7 +128,7 @@ def sync(
         found = stage.sync_source(grey, params=values, out=out, allow_truncated=allow_truncated)
     else:
         found = stage.sync(grey, colour, params=values, out=out, allow_truncated=allow_truncated)
-    names = ("grey_rate", "colour_rate", "grey_frames", "colour_frames", "geometry")
+    names = ("grey_rate", "colour_rate", "grey_frames", "colour_frames", "grey_times", "colour_times", "geometry")
     print(segment_table(found.path, **{name: getattr(found, name) for name in names}))
 
 
@@ -386,6 +386,7 @@ def make_print(
     film: Annotated[Path, typer.Argument(help="The film of which a print is made.")],
     recipe: Annotated[Path, typer.Option(help="How it is made: YAML or JSON with the keys of a recipe.")],
     out: Out,
+    allow_truncated: Truncated = False,
 ) -> None:
     """Make a print of a film by a recipe, with the true alignment beside it (<name>.alignment.parquet)."""
     from kinemacolor.media import prints
@@ -398,7 +399,7 @@ def make_print(
         raise UserError(f"{recipe} holds no key of a recipe: write some, such as height: 360.")
     chosen = settings.section(settings.Recipe, values, str(recipe))
     with shown(f"make {out}") as progress:
-        made = prints.make_print(film, chosen, _video_path(out), progress=progress)
+        made = prints.make_print(film, chosen, _video_path(out), progress=progress, allow_truncated=allow_truncated)
     print(f"{made.frames} frames at {made.rate} a second; the truth is in {prints.truth_file(out)}")
 
 

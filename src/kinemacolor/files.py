@@ -37,11 +37,17 @@ def checked_name(name: str, what: str = "name") -> str:
 def atomic_file(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside `target` with the same suffix; rename it to `target` when the block ends well.
 
-    On any error the temporary file is removed and `target` stays as it was. A full disk becomes a `UserError`.
+    On any error the temporary file is removed and `target` stays as it was. A full disk, and a place where no file can be
+    written, become a `UserError`, the latter before the block is entered.
     """
     target = Path(target)
     temporary = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
     with _whole_or_absent(target, temporary):
+        with _unwritable(target):
+            if os.path.isdir(target):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            temporary.open("wb").close()  # before the work, which may take hours
+            temporary.unlink()
         yield temporary
         _sync(temporary)
         os.replace(temporary, target)
@@ -81,7 +87,8 @@ def atomic_folder(target: Path, *, marker: str | None = None) -> Iterator[Path]:
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     with _whole_or_absent(target, temporary):
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
+        with _unwritable(target):
+            temporary.mkdir()
         yield temporary
         for file in temporary.rglob("*"):
             if file.is_file():
@@ -100,17 +107,30 @@ def atomic_folder(target: Path, *, marker: str | None = None) -> Iterator[Path]:
 def _whole_or_absent(target: Path, temporary: Path) -> Iterator[None]:
     """Make room for `temporary`, remove it on any error, and turn a full disk into a sentence."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(target)
+        with _unwritable(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _sweep(target)
         yield
     except BaseException as error:
-        if temporary.is_dir():
+        if os.path.isdir(temporary):  # false, not an error, where the path may not be looked at
             shutil.rmtree(temporary, ignore_errors=True)
         else:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what failed is the error to tell
+                temporary.unlink(missing_ok=True)
         if isinstance(error, Exception) and not isinstance(error, UserError) and is_full_disk(error):
             raise full_disk(target) from error
         raise
+
+
+@contextlib.contextmanager
+def _unwritable(target: Path) -> Iterator[None]:
+    """Turn what the system says against writing `target` into a sentence; a full disk has one of its own."""
+    try:
+        yield
+    except OSError as error:
+        if is_full_disk(error):
+            raise
+        raise UserError(f"{target} cannot be written ({error.strerror or error}): name another place.") from error
 
 
 def is_full_disk(error: BaseException | None) -> bool:

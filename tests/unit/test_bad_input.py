@@ -139,6 +139,12 @@ def test_an_address_that_answers_404(server: Server, tmp_path: Path) -> None:
         (["split", "mine", "--params", "empty.json", "--out", "out.parquet"], ["empty.json: kind: is missing"]),
         (["split", "mine", "--params", "mine", "--out", "out.parquet"], ["mine cannot be read"]),
         (["render", "mine", "film.mp4", "--out", "r2"], ["--out r2", ".mp4"]),
+        # Prints that cannot be made.
+        (["make-print", "film.mp4", "--recipe", "recipe.json", "--out", "film.mp4"], ["film.mp4 is the film itself"]),
+        (["make-print", "cut.mp4", "--recipe", "recipe.json", "--out", "p.mp4"], ["cut.mp4 is truncated", "make-print"]),
+        (["make-print", "film.mp4", "--recipe", "recipe.json", "--out", "film.mp4/a.mp4"], ["film.mp4/a.mp4 cannot be written"]),
+        (["make-print", "film.mp4", "--recipe", "recipe.json", "--out", "/proc/a.mp4"], ["/proc/a.mp4 cannot be written"]),
+        (["download", "pair", "--params", "pair.json", "--out", "out"], ["sources.pair.grey: recipe.remove", "has 240 frames"]),
     ],
 )
 def test_wrong_files_and_options(films: dict[str, bytes], tmp_path: Path, arguments: list[str], words: list[str]) -> None:
@@ -149,6 +155,9 @@ def test_wrong_files_and_options(films: dict[str, bytes], tmp_path: Path, argume
     toy = {"kind": "video", "licence": "CC0", "credit": "the tests", "path": "film.mp4", "sha256": "0" * 64}
     (tmp_path / "toy.json").write_text(json.dumps(toy))
     (tmp_path / "empty.json").write_text("{}")
+    (tmp_path / "recipe.json").write_text('{"height": 54}')
+    about = {"licence": "CC0", "credit": "the tests", "colour": {"path": "film.mp4"}, "grey": {"recipe": {"remove": [[9, 999]]}}}
+    (tmp_path / "pair.json").write_text(json.dumps({"kind": "film_pair"} | about))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     refused(arguments, tmp_path, words)
@@ -181,12 +190,16 @@ def test_a_truncated_film_can_be_allowed_by_hand(films: dict[str, bytes], tmp_pa
     cut = {"path": "cut.mp4", "allow_truncated": True}
     pair = {"kind": "film_pair", "licence": "CC0", "credit": "the tests", "colour": cut, "grey": cut}
     (tmp_path / "pair.json").write_text(json.dumps(pair))
+    (tmp_path / "recipe.json").write_text('{"height": 54}')
+    (tmp_path / "made.json").write_text(json.dumps(pair | {"grey": {"recipe": {"height": 54}}}))
     for arguments in (
         ["download", "cut.mp4", "--allow-truncated", "--out", "raw"],
         ["frames", "cut.mp4", "--size", "32", "--allow-truncated", "--out", "frames"],
         ["frames", "raw", "--size", "32", "--out", "of_raw"],  # the record says that it was allowed
         ["sync", "cut.mp4", "cut.mp4", "--allow-truncated", "--out", "sync"],
         ["download", "pair", "--params", "pair.json", "--out", "pair"],
+        ["make-print", "cut.mp4", "--recipe", "recipe.json", "--allow-truncated", "--out", "print.mp4"],
+        ["download", "made", "--params", "made.json", "--out", "made"],
         ["sync", "pair", "--out", "sync"],
         ["frames", "pair", "--sync", "sync", "--size", "32", "--out", "of_pair"],
     ):

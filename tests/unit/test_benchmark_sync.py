@@ -1,5 +1,6 @@
 """The sync benchmark: its scores against pairings that are right or wrong in known ways, its peers, and a whole small run."""
 
+import hashlib
 import re
 import subprocess
 import sys
@@ -29,11 +30,11 @@ def pair_of(grey, colour=None, *, still=None, flat=()):
     still = np.arange(FRAMES) if still is None else still
     dark = np.isin(np.arange(FRAMES), flat)
     sides = []
-    for keys in (grey, colour):
+    for halves, keys in ((False, grey), (True, colour)):
         made = None if keys is None else programme(Recipe(**keys), FRAMES, Fraction(24))
         unlit = dark if made is None else np.zeros(made.frames, bool)
         rate = 24.0 if made is None else float(made.rate)
-        sides.append(sync_truth.shown(made, master_still=still, master_flat=dark, flat=unlit, rate=rate))
+        sides.append(sync_truth.shown(made, master_still=still, master_flat=dark, flat=unlit, rate=rate, halves=halves))
     return sync_truth.truth(*sides), programme(Recipe(**grey), FRAMES, Fraction(24))
 
 
@@ -63,8 +64,8 @@ def scores(found, true):
 def test_the_truth_itself_is_exact_and_whole(keys):
     true, made = pair_of(keys)
     found = scores(told(made), true)
-    assert found["exact"] == found["recall"] == 1 and found["wrong"] == found["false"] == 0
-    assert found["segments_missed"] == found["segments_false"] == 0
+    assert found["exact"] == found["near"] == 1 and found["wrong"] == found["false"] == 0
+    assert found["segments_missed"] == found["segments_false"] == found["merges"] == 0
 
 
 def test_one_off_is_near_two_off_is_wrong_and_neither_is_exact():
@@ -86,7 +87,160 @@ def test_frames_without_partner_are_false_and_a_missed_stretch_is_missed():
     figures = scores(constant, true)
     assert figures["false"] == 100
     assert figures["true_pairs"] == 500 and figures["segments"] == 1 and figures["segments_missed"] == 1
-    assert figures["recall"] == pytest.approx(0.4, abs=0.01)
+    assert figures["near"] == pytest.approx(0.4, abs=0.01) and figures["wrong"] == pytest.approx(0.6, abs=0.01)
+
+
+def test_what_is_not_said_is_not_matched():
+    true, made = pair_of({"intro_frames": 30})
+    right = told(made)
+    tenth = sync_truth.Found(*(getattr(right, name)[:60] for name in ("colour_frame", "grey_frame", "segment", "confidence")))
+    figures = scores(tenth, true)
+    assert figures["said_exact"] == 1 and figures["exact"] == pytest.approx(0.1) and figures["wrong"] == 0
+    assert figures["segments"] == 0 and figures["segments_missed"] == 1
+    nothing = sync_truth.Found(np.zeros(0, int), np.zeros(0, int), np.zeros(0, int), np.zeros(0))
+    figures = scores(nothing, true)
+    assert figures["exact"] == 0 and figures["segments_missed"] == 1 and figures["segments_said"] == 0
+
+
+def test_a_frame_paired_twice_counts_by_its_worse_pair():
+    true, made = pair_of({"intro_frames": 30})
+    right = told(made)
+    both = [np.concatenate([getattr(right, name)] * 2) for name in ("colour_frame", "grey_frame", "segment", "confidence")]
+    both[1][FRAMES:] = np.minimum(both[1][FRAMES:] + 5, made.frames - 1)
+    figures = scores(sync_truth.Found(*both), true)
+    assert figures["near"] < 0.01 and figures["wrong"] > 0.99
+
+
+def test_splits_and_merges_are_counted():
+    true, made = pair_of({"intro_frames": 30, "remove": [[200, 300]]})
+    right = told(made)
+    figures = scores(right, true)
+    assert (figures["segments"], figures["segments_said"], figures["splits"], figures["merges"]) == (2, 2, 0, 0)
+    figures = scores(replace(right, segment=np.zeros_like(right.segment)), true)
+    assert (figures["segments"], figures["segments_said"], figures["splits"], figures["merges"]) == (2, 1, 0, 1)
+    # The first of 200 frames, the second of 300: halves find neither, nine tenths do.
+    halved = np.where(right.colour_frame < 100, 0, np.where(right.colour_frame < 450, 1, 2))
+    figures = scores(replace(right, segment=halved), true)
+    assert (figures["segments"], figures["segments_missed"], figures["splits"]) == (0, 2, 1)
+    nearly = np.where(right.colour_frame < 185, 0, np.where(right.colour_frame < 200, 1, 2))
+    figures = scores(replace(right, segment=nearly), true)
+    assert (figures["segments"], figures["segments_missed"], figures["splits"]) == (2, 0, 1)
+
+
+def test_a_woven_half_is_exact_only_for_what_stands_whole_nowhere():
+    true, _ = pair_of({"frame_rate": "30", "conversion": "pulldown"})
+    # Four frames A B C D are AA, BB, BC, CD and DD: the halves of C are even, those of B and D are not.
+    pairs = [(0, 0, True), (1, 1, True), (1, 2, False), (2, 2, True), (2, 3, True), (3, 3, False), (3, 4, True)]
+    colour, grey, exact = map(np.array, zip(*pairs, strict=True))
+    found = sync_truth.Found(colour + 40, grey + 50, np.zeros(len(pairs), int), np.ones(len(pairs)))
+    judged = sync_truth.judge(found, true)
+    assert judged.exact.tolist() == exact.tolist() and judged.near.all()
+
+
+def test_dropped_frames_have_no_partner_and_the_others_keep_theirs():
+    true, made = pair_of({"drop": 0.3, "seed": 3})
+    assert true.has_partner.sum() == made.frames
+    late = told(made)
+    late = replace(late, grey_frame=np.minimum(late.grey_frame + 1, made.frames - 1))
+    assert scores(late, true)["exact"] < 0.01
+    # Nor has what is lost out of a standing picture, though to pair it with the rest of that is right.
+    still = np.arange(FRAMES)
+    still[100:200] = 100
+    true, made = pair_of({"drop": 0.3, "seed": 3}, still=still)
+    assert true.has_partner.sum() == made.frames and scores(told(made), true)["exact"] == 1
+    lost = np.setdiff1d(np.arange(100, 200), made.first)
+    found = sync_truth.Found(
+        lost, np.full(len(lost), np.searchsorted(made.first, 150)), np.zeros(len(lost), int), np.ones(len(lost))
+    )
+    assert sync_truth.judge(found, true).exact.all()
+
+
+def test_a_looped_film_tells_its_stretches_apart():
+    true, _ = pair_of({"intro_frames": 30})
+    greys, colours = [(40, 140), (100, 200), (40, 140)], [(5, 110), (75, 165), (10, 105)]
+    long = sync_truth.truth(sync_truth.looped(true.grey, greys), sync_truth.looped(true.colour, colours))
+    colour = np.concatenate([np.arange(*cut) for cut in colours])
+    starts = np.cumsum([0, *(end - start for start, end in greys)])[:3]
+    lengths = [end - start for start, end in colours]
+    grey = np.concatenate([np.arange(*cut) + 30 - first + at for cut, (first, _), at in zip(colours, greys, starts, strict=True)])
+    there = np.concatenate(
+        [(np.arange(*cut) + 30 >= low) & (np.arange(*cut) + 30 < high) for cut, (low, high) in zip(colours, greys, strict=True)]
+    )
+    segment = np.repeat(np.arange(3), lengths)
+    found = sync_truth.Found(np.arange(len(colour))[there], grey[there], segment[there], np.ones(there.sum()))
+    figures = scores(found, long)
+    assert figures["exact"] == 1 and figures["true_pairs"] == there.sum() and figures["segments"] == 3
+    # The third stretch shows the same pictures as the first, and is not it.
+    elsewhere = replace(found, grey_frame=np.where(found.segment == 2, found.grey_frame - starts[2], found.grey_frame))
+    assert scores(elsewhere, long)["segments_missed"] == 1 and scores(elsewhere, long)["wrong"] > 0.3
+
+
+def row(name, **other):
+    empty = {key: 0 for key in ("true_pairs", "pairs", "exact_pairs", "near_pairs", "false", "segments", "segments_missed")}
+    empty |= {key: 0 for key in ("segments_false", "segments_said", "splits", "merges")}
+    empty |= {f"{key}_frames": 0 for key in ("exact", "strict", "near", "wrong")}
+    empty |= {key: 0.0 for key in ("exact", "strict", "near", "wrong", "said_exact", "said_near")}
+    empty |= {key: None for key in ("residual", "error", "edges", "seconds", "decode", "memory", "said")}
+    flags = {"refuse": False, "refused": False, "crashed": False, "same_rate": True}
+    return {"print": name, "film": "drawn", "method": "sync"} | empty | flags | other
+
+
+def test_the_goals_count_what_failed_and_what_was_left_out():
+    good = row("good", true_pairs=100, exact_frames=100, exact=1.0, near=1.0, segments=1, seconds=1.0)
+    lost = row("lost", true_pairs=100, segments_missed=1, refused=True, said="Too little.", seconds=1.0)
+    died = row("died", true_pairs=100, segments_missed=1, crashed=True, said="ValueError")
+    left = [("unmade", "could not be made: no film"), ("other", sync_tables.NOT_ASKED)]
+    text = sync_tables.report([good, lost, died], [], broken=[("broken", "KeyError")], left=left, known=6)
+    assert "measured | no: 3 of 6, 3 of them belong together" in text
+    assert "| no crash | no: died, broken |" in text and "left out | no: unmade |" in text
+    assert "one rate | no: 33.3 of all frames" in text and "segment missed | no: 2 (lost, died) of 3" in text
+    assert "- died: ValueError" in text and "- unmade: could not be made: no film" in text and "Not asked for: other." in text
+    assert text.count("crashed") >= 2 and "The worst 1, " in sync_tables.report(
+        [good], [], broken=[], left=[], known=1, explain=1
+    )
+
+
+def test_the_class_of_a_print_is_that_of_its_recipe(tmp_path):
+    import sync
+    from sync_prints import Made, Prints, Shelf, draw_film
+
+    film = Made(draw_film(tmp_path / "drawn.mp4", which=1, seconds=1), "film")
+    shelf = Shelf(tmp_path, {}, [])
+    case = sync_recipes.Case("some", "drawn", {})
+    for keys, same in (
+        ({"drop": 0.3}, True),
+        ({"frame_rate": "24"}, True),
+        ({"frame_rate": "25"}, False),
+        ({"frame_rate": "24000/1001"}, False),
+        ({"frame_rate": "30", "conversion": "repeat"}, False),
+    ):
+        recipe = Recipe(**keys, height=90)
+        assert sync.same_rate(Prints(case, Made(film.path, "grey", recipe), film, film, film)) is same, keys
+    assert shelf.missing(case) == []
+
+
+def test_a_film_in_a_folder_is_one_by_suffix_and_sum(tmp_path, capsys):
+    from sync_prints import Shelf
+
+    (tmp_path / "films").mkdir()
+    for name in ("tears-of-steel-battle-clip-medium.md", "tears-of-steel-battle-clip-medium.webm", "bbb.mp4"):
+        (tmp_path / "films" / name).write_bytes(b"no film")
+    shelf = Shelf(tmp_path / "cache", {}, [tmp_path / "films"])
+    assert shelf.film("tears").suffix == ".webm"
+    assert shelf._given("bunny") is None and shelf._given("bunny") is None
+    assert capsys.readouterr().err.count("is not the film bunny") == 1
+
+
+def test_a_version_makes_prints_anew_and_the_first_leaves_them(tmp_path):
+    from sync_prints import Made, Shelf, draw_film
+
+    film = Made(draw_film(tmp_path / "drawn.mp4", which=1, seconds=1), "film")
+    shelf = Shelf(tmp_path, {}, [])
+    keys = {"height": 90}
+    first, same, second = (shelf.made(film, keys, "some", *version) for version in ((), (1,), (2,)))
+    assert first.path == same.path != second.path
+    said = '{"height": 90}'
+    assert first.key == hashlib.sha256(f"film{said}".encode()).hexdigest()
 
 
 def test_a_standing_picture_is_one_and_black_counts_nowhere():
@@ -160,6 +314,8 @@ def test_a_small_run_makes_syncs_scores_and_refuses(tmp_path):
     assert [row["refused"] for row in rows] == [False] * 4 + [True]
     assert all(row["exact"] > 0.9 for row in rows[:4]) and all(row["memory"] > 10 for row in rows)
     assert re.search(r"^\| all \| sync \| 4 ", done.stdout, re.M)
+    assert all(row["edges"] < 2 and row["segments_said"] >= 1 and not row["crashed"] for row in rows[:4])
+    assert "no: 5 of 5, 4 of them" in (tmp_path / "out/results.md").read_text()
     # What is made is kept: the prints' times stay.
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache/prints").iterdir()}
     again = subprocess.run([*command, "--make-only"], cwd=tmp_path, capture_output=True, text=True)

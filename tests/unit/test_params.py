@@ -209,3 +209,43 @@ def test_a_loss_and_a_schedule_may_be_a_name():
     named = params.check(changed(models__alpha__loss="l1", models__alpha__schedule="step")).models["alpha"]
     written = params.check(changed(models__alpha__loss={"name": "l1"}, models__alpha__schedule={"name": "step"})).models["alpha"]
     assert named == written
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"shift": [float("nan"), 0]}, ["shift.0", "finite"]),
+        ({"shift": [0, 1e9]}, ["shift.1", "8192"]),
+        ({"contrast": float("inf")}, ["contrast", "finite"]),
+        ({"contrast": 1e6}, ["contrast", "50"]),
+        ({"gamma": 1e-9}, ["gamma", "0.05"]),
+        ({"turn": float("nan")}, ["turn", "finite"]),
+        ({"paint": float("nan")}, ["paint", "finite"]),
+        ({"height": 1_000_000}, ["height", "8192"]),
+        ({"width": 100_000}, ["width", "8192"]),
+        ({"intro_frames": 1e14}, ["intro_frames", "10000000"]),
+        ({"hold": [{"at": 0, "frames": 10**14}]}, ["hold.0.frames", "10000000"]),
+        ({"remove": [[0, 10**15]]}, ["remove", "10000000"]),
+        ({"frame_rate": 23.976}, ["frame_rate", "24000/1001", "23.976"]),
+        ({"frame_rate": float("nan")}, ["frame_rate", "exact"]),
+        ({"frame_rate": 0}, ["frame_rate", "from 1 to 240"]),
+        ({"frame_rate": True}, ["frame_rate"]),
+        ({"frame_rate": "1e999999999"}, ["frame_rate", "from 1 to 240"]),
+        ({"frame_rate": "25/0"}, ["frame_rate", "from 1 to 240"]),
+    ],
+)
+def test_absurd_recipes_are_refused(values, words):
+    with pytest.raises(params.ParamsError) as caught:
+        params.section(params.Recipe, values, "recipe.yaml")
+    sentence = str(caught.value)
+    assert sentence.startswith("recipe.yaml: ") and sentence.endswith(".") and "\n" not in sentence
+    for word in words:
+        assert word in sentence
+
+
+def test_a_whole_frame_rate_may_be_a_number():
+    for given in (25, 25.0, "25"):
+        assert params.Recipe(frame_rate=given).frame_rate == "25"
+    assert params.Recipe(frame_rate="24000/1001").frame_rate == "24000/1001"
+    kinds = params.schema()["$defs"]["Recipe"]["properties"]["frame_rate"]["anyOf"]
+    assert {kind["type"] for kind in kinds} == {"string", "integer", "null"}

@@ -21,6 +21,7 @@ from kinemacolor.media.decode import decode
 from kinemacolor.media.prints import make_print, truth_file
 from kinemacolor.media.probe import probe
 from kinemacolor.media.programme import ADDED, BLACK, placement
+from kinemacolor.media.shots import film_frames
 from kinemacolor.params import Recipe
 
 HEIGHT, WIDTH, FRAMES, BITS = 144, 256, 60, 8
@@ -300,6 +301,138 @@ def test_paint_is_smooth_fixed_in_a_shot_and_new_in_the_next(tmp_path):
     assert np.abs(np.diff(change, axis=2)).mean() < 2.5, "smooth"
     within = [np.abs(change[a] - change[b]).mean() for a, b in ((1, 5), (6, 11))]
     assert max(within) < 2 < 15 < np.abs(change[5] - change[6]).mean()
+
+
+GAPS = {
+    "dropped": {"drop": 0.3, "seed": 4},
+    "fewer": {"frame_rate": "16", "conversion": "repeat"},
+    "cut": {"remove": [(7, 8), (12, 14), (20, 43)]},
+    "back a little": {"reels": [(0, 30), (20, 48)]},
+}
+
+
+@pytest.mark.parametrize("name", GAPS)
+def test_paint_stays_over_gaps_within_a_shot(tmp_path, name):
+    """One shot of 48 frames, whose luma stands, and another one: paint changes where that begins and nowhere else."""
+    y, x = np.mgrid[:96, :128]
+    one = np.stack([60 + x % 90, 70 + y, 200 - y], -1).astype(np.uint8)
+    film = encode(tmp_path / "film.mp4", np.stack([one] * 48 + [255 - one] * 12), "24/1")
+    told = make_print(film, Recipe(**{"height": 96, "crf": 1, "paint": 1} | GAPS[name]), tmp_path / "print.mp4")
+    luma = full_range(planes(tmp_path / "print.mp4")[0])
+    first = told.first
+    steps = np.abs(np.diff(luma, axis=0)).mean((1, 2))
+    assert np.flatnonzero(steps > 3).tolist() == np.flatnonzero((first[1:] >= 48) != (first[:-1] >= 48)).tolist()
+
+
+def test_shots_begin_at_cuts_inside_gaps_and_far_away(tmp_path):
+    film = np.zeros((300, 64, 96, 3), np.uint8)
+    film[:20], film[20:280], film[280:] = 60, 140, 220
+    path = encode(tmp_path / "film.mp4", film, "24/1", "-g", "48")
+    begins = lambda *numbers: [shot for _, shot in film_frames(path, numbers)]  # noqa: E731
+    assert begins(0, 3, 10, 19, 20, 21) == [0, 0, 0, 0, 20, 20]
+    assert begins(15, 25, 26) == [15, 20, 20], "the cut lies in the gap"
+    assert begins(30, 54, 55, 80, 81) == [30, 30, 30, 80, 80], "25 frames on is elsewhere"
+    assert begins(30, 279, 281) == [30, 279, 280]
+    assert begins(100, 90, 91, 40) == [100, 100, 100, 40], "and so it is backwards"
+    assert begins(5, 5, 6) == [5, 5, 5]
+
+
+def test_the_film_is_never_its_own_print(films, tmp_path):
+    film = tmp_path / "film.mp4"
+    film.write_bytes(films["24/1"].read_bytes())
+    (tmp_path / "link.mp4").symlink_to(film)
+    before = sha256_of(film)
+    for target in (film, tmp_path / "link.mp4", tmp_path / "." / "film.mp4"):
+        with pytest.raises(UserError, match=r"is the film itself, which the print would replace: give the print another name\.$"):
+            make_print(film, Recipe(height=96), target)
+    assert sha256_of(film) == before and sorted(path.name for path in tmp_path.iterdir()) == ["film.mp4", "link.mp4"]
+
+
+def test_two_prints_of_one_stem_would_share_a_truth(films, tmp_path):
+    recipe = Recipe(height=96, trim_frames=40)
+    make_print(films["24/1"], recipe, tmp_path / "a.mp4")
+    make_print(films["24/1"], recipe, tmp_path / "a.mp4")  # replaces itself
+    truth = truth_file(tmp_path / "a.mp4").read_bytes()
+    with pytest.raises(UserError, match=r"a\.alignment\.parquet is the truth of \S+a\.mp4: give the new print another stem"):
+        make_print(films["24/1"], Recipe(height=96), tmp_path / "a.mkv")
+    assert truth_file(tmp_path / "a.mkv").read_bytes() == truth and not (tmp_path / "a.mkv").exists()
+    (tmp_path / "a.mp4").unlink()
+    make_print(films["24/1"], Recipe(height=96), tmp_path / "a.mkv")
+    make_print(tmp_path / "a.mkv", recipe, tmp_path / "b.mp4")
+    assert pq.read_table(truth_file(tmp_path / "a.mkv")).num_rows == FRAMES
+
+
+def test_a_film_of_variable_frame_rate_is_refused(films, tmp_path):
+    dropped = tmp_path / "dropped.mp4"
+    make_print(films["24/1"], Recipe(height=96, drop=0.3), dropped)
+    with pytest.raises(UserError, match=r"dropped\.mp4 has a variable frame rate.*-fps_mode cfr.*\.$"):
+        make_print(dropped, Recipe(height=96), tmp_path / "print.mp4")
+    assert not (tmp_path / "print.mp4").exists()
+    ffmpeg("-i", str(dropped), "-fps_mode", "cfr", "-r", "24", str(tmp_path / "even.mp4"))  # as the sentence says
+    make_print(tmp_path / "even.mp4", Recipe(height=96), tmp_path / "print.mp4")
+
+
+@pytest.mark.parametrize("rate", ["24000/1001", "30000/1001", "12", "25"])
+def test_times_in_milliseconds_are_no_variable_frame_rate(tmp_path, rate):
+    ffmpeg("-f", "lavfi", "-i", f"testsrc2=size=64x48:rate={rate}:duration=60", "-c:v", "libvpx", "-deadline", "realtime",
+           "-cpu-used", "8", str(tmp_path / "film.webm"))  # fmt: skip
+    told = make_print(tmp_path / "film.webm", Recipe(height=48, reels=[(0, 10)]), tmp_path / "print.mp4")
+    assert float(told.film_rate) == pytest.approx(float(Fraction(rate)), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [("avi", "libx264"), ("avi", "mpeg4"), ("ts", "mpeg2video"), ("flv", "flv"), ("mkv", "libx264")]
+)
+def test_even_films_of_other_containers_are_taken(tmp_path, suffix, codec):
+    """Among them those whose first frame stands after the file's own zero."""
+    film, reorder = tmp_path / f"film.{suffix}", [] if codec == "flv" else ["-bf", "2"]
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=30000/1001:duration=8", "-c:v", codec, *reorder, str(film))
+    told = make_print(film, Recipe(height=48), tmp_path / "print.mp4")
+    assert told.film_rate == Fraction(30000, 1001) and told.frames == 240
+
+
+def test_a_truncated_film_is_refused_unless_allowed(tmp_path):
+    whole = numbered(tmp_path / "film.mkv", "24/1", frames=200)
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 3 // 5])
+    with pytest.raises(UserError, match=r"cut\.mkv is truncated .* make-print"):
+        make_print(cut, Recipe(height=144), tmp_path / "print.mp4")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.mkv", "film.mkv"]
+    recipe = Recipe(height=144)
+    told = make_print(cut, recipe, tmp_path / "print.mp4", allow_truncated=True)
+    luma, _, times = planes(tmp_path / "print.mp4")
+    assert 60 < told.frames < 200
+    assert [read_number(frame, recipe) for frame in luma] == told.first.tolist() == list(range(told.frames))
+    assert float(times[-1]) < probe(cut).last_good_time
+
+
+def test_shapes_that_no_print_can_have_are_refused(films, tmp_path):
+    for recipe, said in (
+        (Recipe(height=8192, crop=(0, 0.8, 0, 0)), r"pixels, wider than 8192: lower recipe\.height"),
+        (Recipe(height=16, crop=(0.85, 0, 0, 0), codec="hevc"), r"4 pixels wide, under 16: raise recipe\.height"),
+        (Recipe(height=96, shift=(500, 0)), r"recipe\.shift moves the whole picture out"),
+        (Recipe(height=96, intro_frames=6_000_000, outro_frames=6_000_000), r"more than 10000000: shorten it"),
+        (Recipe(height=96, reels=[(0, 60)] * 200_000), r"more than 10000000: shorten it"),
+    ):
+        with pytest.raises(UserError, match=said):
+            make_print(films["24/1"], recipe, tmp_path / "print.mp4")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_places_where_no_print_can_be_written(films, tmp_path):
+    (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / "taken.alignment.parquet").mkdir()
+    (tmp_path / "file.mp4").write_text("somebody's")
+    for target, said in (
+        (tmp_path / "folder.mp4", r"folder\.mp4 is a folder: give the print another name\.$"),
+        (tmp_path / "taken.mp4", r"taken\.alignment\.parquet is a folder"),
+        (tmp_path / "file.mp4" / "a.mp4", r"file\.mp4/a\.mp4 cannot be written \(.*\): name another place\.$"),
+        (Path("/proc/none/a.mp4"), r"/proc/none/a\.mp4 cannot be written \(.*\): name another place\.$"),
+        (Path("/proc/a.mp4"), r"/proc/a\.mp4 cannot be written \(.*\): name another place\.$"),
+    ):
+        with pytest.raises(UserError, match=said):
+            make_print(films["24/1"], Recipe(height=96), target)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file.mp4", "folder.mp4", "taken.alignment.parquet"]
 
 
 def test_a_logo_and_subtitles_stand_where_and_when_they_should(tmp_path):

@@ -103,6 +103,18 @@ def test_segments_and_geometry_are_told_in_json(paired):
     np.testing.assert_allclose(geometry["transform"], placement(RECIPE, HEIGHT, WIDTH).transform, atol=0.3)
 
 
+def test_what_is_returned_has_the_times_of_every_frame(colour, tmp_path):
+    """Of a print with dropped frames they are no multiples of anything."""
+    told = make_print(colour, Recipe(height=160, drop=0.3, intro_frames=40, seed=2), tmp_path / "grey.mp4")
+    found = sync(tmp_path / "grey.mp4", colour, params=SyncParams(), out=tmp_path / "pair")
+    assert (found.grey_frames, found.colour_frames) == (told.frames, FRAMES)
+    np.testing.assert_allclose(found.grey_times, told.time, atol=1e-6)
+    assert found.colour_times.tolist() == [picture.time for picture in decode(colour)]
+    done = command(tmp_path / "grey.mp4", colour, "--out", tmp_path / "again")
+    begins = f"{told.time[found.path.segments[0].grey_start]:05.2f}"
+    assert done.returncode == 0 and f"0:{begins}" in done.stdout.splitlines()[1], done.stdout
+
+
 def test_pictures_for_a_person_are_whole(paired):
     for name in ("path.png", "pairs.png"):
         picture = cv2.imread(str(paired / name))

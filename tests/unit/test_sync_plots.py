@@ -359,7 +359,7 @@ def test_agreement_equals_a_count_by_hand(data):
     assert result.exact == pytest.approx(apart.count(0) / count)
     assert result.within_one == pytest.approx(apart.count(1) / count)
     assert result.wrong == pytest.approx(sum(steps > 1 for steps in apart) / count)
-    assert result.found == pytest.approx(len(found.keys() & true.keys()) / max(len(true), 1))
+    assert result.found == pytest.approx(sum(steps <= 1 for steps in apart) / max(len(true), 1))
     assert (result.pairs, result.truths) == (len(found), len(true))
 
 
@@ -391,6 +391,22 @@ def test_the_table_has_a_line_for_every_segment():
     assert summary["grey print's own"].startswith("5 stretches, 1,066 frames (44.4 s): 0–172 (7.2 s)")
     assert summary["colour print's own"] == "2 stretches, 840 frames (35.0 s): 2,400–2,639 (10.0 s), 10,900–11,499 (25.0 s)"
     assert len(table(eighty())) == 80 + 8
+
+
+def test_the_table_and_the_plot_go_by_the_times_of_frames_and_not_by_the_rate():
+    """A print with gaps: one frame a second from frame 10 on, so that ten frames last ten seconds."""
+    facts = made([(7, 15, 7, 1.0, 1.0, 0.9)], 20, 20)
+    times = np.concatenate([np.arange(10) / 24, 10 / 24 + np.arange(10)])
+    lines = table(facts, grey_times=times, colour_times=np.arange(20) / 24)
+    assert " ".join(lines[1].split()).startswith("1 7–14 0:00.29 7–14 0:00.29 0.33 s")
+    summary = dict(line.strip().split("  ", 1) for line in lines[3:])
+    assert summary["grey print's own"] == "2 stretches, 12 frames (4.3 s): 0–6 (0.29 s), 15–19 (4.0 s)"
+    assert summary["colour print's own"] == "2 stretches, 12 frames (0.50 s): 0–6 (0.29 s), 15–19 (0.21 s)"
+    swapped = table(facts, grey_times=np.arange(20) / 24, colour_times=times)
+    assert " ".join(swapped[1].split()).startswith("1 7–14 0:00.29 7–14 0:00.29 5.1 s")
+    drawn = path_figure(replace(facts, grey_times=times))
+    said = [text.get_text() for text in texts(drawn)]
+    assert any("4.0 s" in one for one in said)
 
 
 def test_the_table_tells_the_geometry():

@@ -10,6 +10,7 @@ from kinemacolor.align.grid import Overlay, normalised
 from kinemacolor.align.signature import Signature
 
 _BLOCK = 96  # colour frames that are compared in one product
+_CUT = 0.75  # correlation of a picture with the one before it, below which a shot begins
 _REST = 0.03  # length of what moves in a picture that stands still, of the picture's own
 
 
@@ -43,12 +44,12 @@ def band(
         weight[here] = contrast_weight(contrast_b)
         if not known.any():
             continue
-        wanted, column = np.unique(np.maximum(partners[here], 0), return_inverse=True)
+        # An unknown partner counts as any known one, so that it brings no far frame in.
+        wanted, column = np.unique(np.where(known, partners[here], partners[here][known][0]), return_inverse=True)
         column = column.reshape(partners[here].shape)
-        a, moving_a, contrast_a = _vectors(grey, overlay, wanted, halves and halves[0], which="grey")
+        a, moving_a, _ = _vectors(grey, overlay, wanted, halves and halves[0], which="grey")
         found = np.take_along_axis(b @ a.T, column, axis=1)
-        # A flat partner is a match of nothing; where both are flat, the frame weighs nothing.
-        alike[here] = np.where(known, found * contrast_weight(contrast_a)[column], np.nan)
+        alike[here] = np.where(known, found, np.nan)
         if moving_a is not None and moving_b is not None:
             moves[here] = np.where(known, np.take_along_axis(moving_b @ moving_a.T, column, axis=1), 0)
     return alike, moves, weight
@@ -70,7 +71,14 @@ def _vectors(
     if not half:
         return vectors[inside], None, contrast[inside]
     total = np.concatenate([np.zeros((1, vectors.shape[1]), np.float32), np.cumsum(vectors, axis=0, dtype=np.float32)])
-    low, high = np.maximum(inside - half, 0), np.minimum(inside + half + 1, len(vectors))
+    # Never beyond a cut: another print may lack the shot behind it.
+    cut = np.concatenate([[True], np.einsum("ij,ij->i", vectors[1:], vectors[:-1]) < _CUT, [True]])
+    place = np.arange(len(cut))
+    begin = np.maximum.accumulate(np.where(cut, place, 0))[inside]
+    until = np.minimum.accumulate(np.where(cut, place, len(vectors))[::-1])[::-1][inside + 1]
+    # As far to the one side as to the other, or steady motion would pass for a shift in time.
+    reach = np.minimum(half, np.minimum(inside - begin, until - 1 - inside))
+    low, high = inside - reach, inside + reach + 1
     moving = vectors[inside] - (total[high] - total[low]) / (high - low)[:, None]
     length = np.linalg.norm(moving, axis=1, keepdims=True)
     # Grain and encoding move too, a little: what is no longer than they are says nothing.

@@ -23,16 +23,18 @@ from kinemacolor.align.windows import STEP, Windows
 
 _CELLS = (6, 8)
 _CHUNK = 4096  # frames in float at one time
-_FLAT = 2.0  # standard deviation of luma over a grid up to which a frame shows nothing
+_FLAT = 0.8  # standard deviation of luma over a grid up to which a frame shows nothing: black, with its grain
 _SLOT = 0.25  # seconds; shorter for short films
 _SLOTS_LEAST = 160  # slots that the shorter print should have
 _WINDOW = 24  # slots
 _THREADS = 2  # speeds tried at one time: more would take more memory than they save time
+_SAMPLE, _TRIED = 96, 3  # windows by which uncommon speeds are judged, and how many of these are tried in full
 _SEVERAL = 6  # windows of a stretch at an uncommon speed
 _BELIEVED = 0.5  # score that different films reach by chance at the best of all places; the same film has .75 and more
 _WELL = 0.8  # mean score of a stretch that leaves no doubt
 _GAIN = 10.0  # what a score counts above that, in the unit of the penalties
 _JUMP, _LEAVE, _BEND, _OTHER = 4.0, 1.5, 1.2, 0.4  # penalties: to another place, to nothing and back, beside, another speed
+_CLIP = 0.15  # of the other print's length, below which a print is a clip
 _COMMON = (1.0, 24 / 25, 25 / 24)  # speeds by which equal pictures run apart: none, and PAL against film
 _UNCOMMON = tuple(np.geomspace(0.6, 1.67, 48).tolist())
 
@@ -94,15 +96,34 @@ def search(grey: Signature, colour: Signature, speeds: Sequence[float], overlay:
     shorter = min(float(grey.times[-1]), float(colour.times[-1]))
     slot = float(np.clip(shorter / _SLOTS_LEAST, 1 / 24, _SLOT))
     a, b = features(grey, slot, overlay, "grey"), features(colour, slot, overlay, "colour")
+    # What stands behind all pictures of a film, by the median, since a leader must not shine through where the camera stands
+    # still. A clip is too short to know: it would take itself away.
+    behind_a, behind_b = np.median(a, axis=0), np.median(b, axis=0)
+    a = a - (behind_b if len(a) < _CLIP * len(b) else behind_a)
+    b = b - (behind_a if len(b) < _CLIP * len(a) else behind_b)
     tried = _distinct([*_COMMON, *speeds])
     found = _search(a, b, tried, slot)
     if found.covered < 0.4 * shorter:
         # Any speed would do: so many are tried that only what leaves no doubt counts.
-        other = _search(a, b, _distinct([*tried, *_UNCOMMON]), slot)
+        other = _search(a, b, _distinct([*tried, *_promising(a, b)]), slot)
         sure = [part for part in other.stretches if part.score > _WELL and len(part.colour) >= _SEVERAL]
         other = Search(sure, other.votes, other.best)
         found = other if other.covered > 1.5 * found.covered else found
     return found
+
+
+def _promising(grey: NDArray, colour: NDArray) -> list[float]:
+    """Of all speeds, the few at which a sample of windows fits best."""
+    window = min(_WINDOW, len(colour), int(len(grey) / max(_UNCOMMON))) // STEP * STEP
+    if window == 0:
+        return []
+
+    def fit(speed: float) -> float:
+        return float(Windows(grey, colour, window, speed, limit=_SAMPLE).best().mean())
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        fits = list(pool.map(fit, _UNCOMMON))
+    return [_UNCOMMON[n] for n in np.argsort(fits)[::-1][:_TRIED]]
 
 
 def _distinct(speeds: Sequence[float]) -> list[float]:
@@ -115,7 +136,7 @@ def _distinct(speeds: Sequence[float]) -> list[float]:
 
 
 def features(print_: Signature, slot: float, overlay: Overlay | None, which: str) -> NDArray[np.float32]:
-    """(slots, 48) float32: the print's tiny pictures, averaged over slots of time, less its average one."""
+    """(slots, 48) float32: the print's tiny pictures, averaged over slots of time, without gain and lift."""
     if overlay is None:
         left, top, right, bottom = active_area(print_.grids)
         rows = area_matrix(top, bottom, print_.grids.shape[1], _CELLS[0])
@@ -134,9 +155,7 @@ def features(print_: Signature, slot: float, overlay: Overlay | None, which: str
     vectors *= contrast_weight(contrast)[:, None]
     # A frame that lasts longer than a slot leaves the next ones empty: it is what they show.
     shown = np.maximum.accumulate(np.where(count > 0, np.arange(len(count)), 0))
-    vectors = vectors[shown]
-    # The median, since a leader must not shine through where the camera stands still.
-    return vectors - np.median(vectors, axis=0)
+    return vectors[shown]
 
 
 def _search(grey: NDArray, colour: NDArray, speeds: list[float], slot: float) -> Search:

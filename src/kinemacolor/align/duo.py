@@ -13,6 +13,7 @@ from kinemacolor.align.ticks import Ticks, ticks_of
 from kinemacolor.errors import UserError
 
 _LEAST = 12  # frames of a print
+_LEAP = 3600.0  # seconds
 _OVERLAYS = 200  # pairs that the overlay is fitted on
 _FLOOR = 0.002  # of 1 - correlation**2: what encoding and rounding leave between equal pictures
 
@@ -48,8 +49,21 @@ def prints_of(grey: Signature, colour: Signature, names: str) -> Prints:
     """Both prints, for signatures with at least a dozen frames each; `names` is what an error calls them."""
     if min(len(grey), len(colour)) < _LEAST:
         raise UserError(f"{names}: a print of {min(len(grey), len(colour))} frames is too short to be synced: give a longer one.")
+    for which, print_ in (("grey", grey), ("colour", colour)):
+        _check_times(print_.times, f"{names}: the {which} print")
     areas = active_area(grey.grids), active_area(colour.grids)
     return Prints(grey, colour, ticks_of(grey.times), ticks_of(colour.times), areas)
+
+
+def _check_times(times: NDArray[np.float64], name: str) -> None:
+    """Refuse time stamps that go back, repeat, or leap further than a film is long."""
+    steps = np.diff(times)
+    wrong = np.flatnonzero((steps <= 0) | (steps > _LEAP))
+    if len(wrong):
+        raise UserError(
+            f"{name} has time stamps that go back, repeat or leap after {times[wrong[0]]:.2f} s: give it new ones (ffmpeg -i PRINT "
+            "-fps_mode cfr OUT.mkv)."
+        )
 
 
 def frames_within(print_: Signature, start: float, end: float) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ from kinemacolor.align.duo import Prints, frames_within, partners_at, surprise_o
 from kinemacolor.align.grid import Overlay
 from kinemacolor.align.speed import fit_speed, misfit
 
-_BLOCK = 48  # colour frames of one measurement
+_BLOCK = 2.0  # seconds of one measurement
 _OWN_SPEED = 6  # measurements from which a stretch may have a speed of its own
 
 
@@ -48,7 +48,7 @@ def measured(prints: Prints, part: Stretch, overlay: Overlay, *, every: int = 2)
     frames = frames_within(prints.colour, part.start, part.end)
     if len(frames) == 0:
         return Moments(np.zeros(0), np.zeros(0))
-    blocks = max(1, round(len(frames) / _BLOCK))
+    blocks = max(1, round(len(frames) / (_BLOCK * prints.rates[1])))
     base = np.floor((part.at(prints.colour.times[frames]) - prints.grey.times[0]) * prints.rates[0] + 0.5).astype(np.int64)
     reach = 10 + round(0.5 * prints.rates[0])
     lags = np.arange(-reach, reach + 1)

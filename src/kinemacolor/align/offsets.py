@@ -22,9 +22,9 @@ from kinemacolor.align.grid import Overlay
 from kinemacolor.align.moments import Group, Moments
 from kinemacolor.align.phase import nearest_frames
 
-_REACH = 6  # ticks around what was measured that are offered to the chain
-_MOST = 240  # offsets of one stretch
-_BEYOND = 6.0  # seconds beyond a stretch's windows in which its ends are sought
+_REACH = 24  # ticks around what was measured that are offered to the chain: what lies between two shots is sought there as well
+_PIECE, _BESIDE = 30, 3  # measurements of one piece of a stretch, and those beside it that it heeds
+_BEYOND, _LAP = 6.0, 4.0  # seconds beyond a stretch's windows in which its ends are sought; by which pieces overlap
 _CALM = 0.5  # weight of a frame's likelihood: frames that follow each other err alike
 _MIDDLE = 0.3  # between no likeness and the usual match: where a pair is as likely by chance as it is right
 _LEVELS = (-0.9, -0.35)  # limits of that, as a surprise
@@ -33,10 +33,10 @@ _CHANGE, _LEAVE = 12.0, 6.0  # nats: to another offset, to nothing and back
 _AGAIN = 25.0  # nats at most for showing frames again
 _ANYWHERE = 1.5  # of these costs in the sum over all paths, in which a change may be anywhere
 _TRIES = 4  # of the best path, each without what the one before had claimed twice
-_BLUR = 14  # frames by which a change may be moved
-_SLIDES = (240, 120, 60, 30)  # frames by which a gap might lie elsewhere
+_BLUR = 0.6  # seconds by which a change may be moved
+_SLIDES = (10.0, 5.0, 2.5, 1.25)  # seconds by which a gap might lie elsewhere
 _WORTH = 6.0  # log likelihood against no match below which a run is chance
-_GAP = 24  # frames without a partner that begin a new segment
+_GAP = 1.0  # seconds without a partner that begin a new segment
 _HALF = 1 << 39  # middle of the offsets within a state's name
 
 
@@ -53,9 +53,13 @@ class Segmented:
 
 def segmented(prints: Prints, groups: Sequence[Group], overlay: Overlay, pool: Executor) -> Segmented:
     """Pair the frames of two prints, given the overlay and the speeds; `pool` does stretches at once."""
-    asked = [(group.speed, number, part, run) for number, group in enumerate(groups) for part, run in group.stretches]
-    made = pool.map(lambda one: _evidence(prints, *one, overlay), asked)
-    evidence = [one for one in made if one is not None]
+    asked = [
+        (group.speed, number, *piece)
+        for number, group in enumerate(groups)
+        for part, run in group.stretches
+        for piece in _pieces(prints, part, run, group.speed)
+    ]
+    evidence = list(pool.map(lambda one: _evidence(prints, *one, overlay), asked))
     usual = _usual(evidence)
     level = float(np.clip(_MIDDLE * usual, *_LEVELS))
     costs = Costs(_CHANGE, _LEAVE, again=_CALM * max(level - usual, 0.0), most=_AGAIN)
@@ -64,7 +68,7 @@ def segmented(prints: Prints, groups: Sequence[Group], overlay: Overlay, pool: E
     speeds = [group.speed for group in groups]
     for _ in range(_TRIES):
         states = best_path(lanes, len(prints.colour), costs)
-        states = _sharpened(states, lanes, pictures)
+        states = _sharpened(states, lanes, pictures, round(_BLUR * prints.rates[1]))
         kept = _each_once(prints, states, lanes, speeds)
         refused = _wholly(states, kept)
         if not refused.any():
@@ -72,13 +76,13 @@ def segmented(prints: Prints, groups: Sequence[Group], overlay: Overlay, pool: E
         # Without what was claimed twice, the rest may reach further.
         lanes = _without(lanes, states, refused)
     sure = certainty(lanes, kept, replace(costs, change=_ANYWHERE * costs.change, leave=_ANYWHERE * costs.leave))
-    sure = np.minimum(sure, _slid(kept, lanes, pictures))
+    sure = np.minimum(sure, _slid(kept, lanes, pictures, [round(one * prints.rates[1]) for one in _SLIDES]))
     frames = np.flatnonzero(kept != NOTHING)
     group, offset = _parts(kept[frames])
     partner = prints.grey_ticks.frames(_centre(prints.colour_ticks.at[frames], np.array([*speeds, 1.0])[group]) + offset)
     known = partner >= 0
     frames, partner, group = frames[known], partner[known], group[known]
-    segment = _numbered(frames, kept[frames])
+    segment = _numbered(frames, kept[frames], round(_GAP * prints.rates[1]))
     first = np.flatnonzero(np.diff(segment, prepend=-1))
     pairs, sure = np.column_stack([frames, partner]), sure[frames]
     for number, at in enumerate(first):
@@ -115,17 +119,39 @@ class _Evidence:
         return (_CALM * (level - surprise_of(self.alike)) * self.weight[:, None]).astype(np.float32)
 
 
-def _evidence(prints: Prints, speed: float, group: int, part: Stretch, run: Moments, overlay: Overlay) -> _Evidence | None:
-    """All offsets near those measured in a stretch, and the likeness at each."""
-    frames = frames_within(prints.colour, part.start - _BEYOND, part.end + _BEYOND)
-    if len(run.x) == 0 or len(frames) == 0:
-        return None
+def _pieces(prints: Prints, part: Stretch, run: Moments, speed: float) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """A stretch in pieces of a minute or so: the colour frames of each, and the offsets near those measured in it.
+
+    Where a print was spliced a hundred times offsets wander far, but within a minute they are few.
+    """
     seen = run.y - speed * run.x
-    # A measurement that stands alone is a still shot's; splices move many.
-    low, high = np.floor(np.percentile(seen, 2)) - _REACH, np.ceil(np.percentile(seen, 98)) + _REACH
-    offsets = np.arange(int(low), int(high) + 1)
-    if len(offsets) > _MOST:
-        offsets = int(np.median(seen)) + np.arange(-_MOST // 2, _MOST // 2 + 1)
+    pieces = []
+    for some in np.array_split(np.arange(len(seen)), max(1, round(len(seen) / _PIECE))):
+        if len(some) == 0:
+            continue
+        near = seen[max(0, some[0] - _BESIDE) : some[-1] + 1 + _BESIDE]
+        # A measurement that stands alone is a still shot's; splices move many.
+        backed = np.array([np.sum(np.abs(near - one) < 1.5) > 1 for one in near])
+        found = np.floor(near[backed] if backed.any() else near[[len(near) // 2]]).astype(np.int64)
+        offsets = np.unique(found[:, None] + np.arange(-_REACH, _REACH + 2)[None])
+        start = part.start - _BEYOND if some[0] == 0 else _seconds(prints, run.x[some[0]]) - _LAP
+        end = part.end + _BEYOND if some[-1] == len(seen) - 1 else _seconds(prints, run.x[some[-1]]) + _LAP
+        frames = frames_within(prints.colour, start, end)
+        if len(frames):
+            pieces.append((frames, offsets))
+    return pieces
+
+
+def _seconds(prints: Prints, tick: float) -> float:
+    """Seconds of the colour print at a tick."""
+    ticks = prints.colour_ticks
+    return float(np.interp(tick, ticks.at, prints.colour.times))
+
+
+def _evidence(
+    prints: Prints, speed: float, group: int, frames: NDArray[np.int64], offsets: NDArray[np.int64], overlay: Overlay
+) -> _Evidence:
+    """The likeness of the prints at some offsets over some colour frames."""
     base = _centre(prints.colour_ticks.at[frames], speed)
     alike, moves, weight = band(prints.grey, prints.colour, overlay, frames, partners_at(prints, base, offsets), prints.halves)
     # Of a frame that the grey print left out nothing is known; before its head and after its end there is no match.
@@ -179,7 +205,7 @@ def _without(lanes: Sequence[Lane], states: NDArray, refused: NDArray) -> list[L
     return out
 
 
-def _sharpened(states: NDArray, lanes: Sequence[Lane], gains: Sequence[NDArray]) -> NDArray[np.int64]:
+def _sharpened(states: NDArray, lanes: Sequence[Lane], gains: Sequence[NDArray], reach: int) -> NDArray[np.int64]:
     """Every change of state moved to the frame where the pictures alone put it.
 
     What moves in a picture is seen from its neighbours, so it blurs a cut over half a second; the pictures do not.
@@ -187,8 +213,8 @@ def _sharpened(states: NDArray, lanes: Sequence[Lane], gains: Sequence[NDArray])
     out = states.copy()
     changes = np.flatnonzero(np.diff(states)) + 1
     for number, at in enumerate(changes):
-        low = max(at - _BLUR, int(changes[number - 1]) if number else 0)
-        high = min(at + _BLUR, int(changes[number + 1]) if number + 1 < len(changes) else len(states))
+        low = max(at - reach, int(changes[number - 1]) if number else 0)
+        high = min(at + reach, int(changes[number + 1]) if number + 1 < len(changes) else len(states))
         before, after = _along(states[at - 1], low, high, lanes, gains), _along(states[at], low, high, lanes, gains)
         if before is None or after is None:
             continue
@@ -199,7 +225,7 @@ def _sharpened(states: NDArray, lanes: Sequence[Lane], gains: Sequence[NDArray])
     return out
 
 
-def _slid(states: NDArray, lanes: Sequence[Lane], gains: Sequence[NDArray]) -> NDArray[np.float32]:
+def _slid(states: NDArray, lanes: Sequence[Lane], gains: Sequence[NDArray], reaches: Sequence[int]) -> NDArray[np.float32]:
     """Probability of each frame's state if each gap might lie anywhere between its neighbours, float32 (frames,).
 
     The sum over all paths lets a print show frames twice, and so believes too firmly in one side of a gap in a still shot. Here
@@ -208,7 +234,7 @@ def _slid(states: NDArray, lanes: Sequence[Lane], gains: Sequence[NDArray]) -> N
     sure = np.ones(len(states), np.float32)
     edges = np.flatnonzero(np.diff(states)) + 1
     runs = [(int(a), int(b)) for a, b in pairwise([0, *edges.tolist(), len(states)]) if states[a] != NOTHING]
-    for ((start, end), (first, last)), reach in product(pairwise(runs), _SLIDES):
+    for ((start, end), (first, last)), reach in product(pairwise(runs), reaches):
         gap, low, high = first - end, max(start, end - reach), min(last, first + reach)
         before = _along(states[start], low, high - gap, lanes, gains)
         after = _along(states[first], low + gap, high, lanes, gains)
@@ -227,11 +253,14 @@ def _along(state: int, low: int, high: int, lanes: Sequence[Lane], gains: Sequen
     """Gain of a state at colour frames low <= n < high; None if it is not known at all of them."""
     if state == NOTHING:
         return np.zeros(high - low)
+    out, known = np.zeros(high - low), np.zeros(high - low, bool)
     for lane, gain in zip(lanes, gains, strict=True):
+        first, last = max(low, lane.start), min(high, lane.end)
         column = int(np.searchsorted(lane.states, state))
-        if lane.start <= low and lane.end >= high and column < len(lane.states) and lane.states[column] == state:
-            return np.nan_to_num(gain[low - lane.start : high - lane.start, column], nan=0.0)
-    return None
+        if first < last and column < len(lane.states) and lane.states[column] == state:
+            out[first - low : last - low] = np.nan_to_num(gain[first - lane.start : last - lane.start, column], nan=0.0)
+            known[first - low : last - low] = True
+    return out if known.all() else None
 
 
 def _each_once(prints: Prints, states: NDArray, lanes: Sequence[Lane], speeds: Sequence[float]) -> NDArray[np.int64]:
@@ -265,9 +294,9 @@ def _each_once(prints: Prints, states: NDArray, lanes: Sequence[Lane], speeds: S
     return kept
 
 
-def _numbered(frames: NDArray, states: NDArray) -> NDArray[np.int32]:
+def _numbered(frames: NDArray, states: NDArray, gap: int) -> NDArray[np.int32]:
     """Segments: a new one where the state changes, or where more than a second of frames has no partner."""
     if len(frames) == 0:
         return np.zeros(0, np.int32)
-    new = (np.diff(states) != 0) | (np.diff(frames) > _GAP)
+    new = (np.diff(states) != 0) | (np.diff(frames) > gap)
     return np.concatenate([[0], np.cumsum(new)]).astype(np.int32)

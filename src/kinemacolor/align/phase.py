@@ -55,7 +55,9 @@ def nearest_frames(
     mine = np.take_along_axis(surprise, best[:, None], axis=1)
     doubt = np.exp(-(cost - cost.min(axis=1, keepdims=True)) / (2.0 * unrest)) * (surprise < mine - 0.5 * unrest)
     share = 1 / (1 + doubt.sum(axis=1))
-    return np.column_stack([frames, np.where(chosen >= 0, chosen, partner)]), (sure * share).astype(np.float32)
+    # A row without candidates stays where it was, but never before the one above it.
+    chosen = np.maximum.accumulate(np.where(chosen >= 0, chosen, partner))
+    return np.column_stack([frames, chosen]), (sure * share).astype(np.float32)
 
 
 def _ordered(cost: NDArray, candidates: NDArray) -> NDArray[np.int64]:

@@ -30,6 +30,7 @@ from kinemacolor.errors import UserError
 _LINES = 480  # pictures are compared at this height at most
 _ROUNDS = 8
 _SETTLED = 0.02  # pixels by which the corners of the picture may still move in the last round
+_SIDE = 16  # pixels that an area set by hand must have
 _LEAST = 60  # corners below which a transform is not believed
 _NEAR = 2.0  # pixels by which those may miss it at most
 _SHARE = 0.5  # of all that were followed that must; 0.88 and more in real prints, under 0.48 in pictures of noise
@@ -310,6 +311,11 @@ def _by_hand(crop: Crop | None, grey_size: tuple[int, int], colour_size: tuple[i
             raise UserError(
                 f"sync.crop.{name} reaches to {box[2]:g}, {box[3]:g}, but the {name} print has {width}x{height} pixels: "
                 "give left, top, right, bottom inside it."
+            )
+        if box is not None and min(box[2] - box[0], box[3] - box[1]) < _SIDE:
+            raise UserError(
+                f"sync.crop.{name} leaves {box[2] - box[0]:g}x{box[3] - box[1]:g} pixels: give left, top, right, bottom in pixels, at "
+                f"least {_SIDE} apart."
             )
     return boxes
 

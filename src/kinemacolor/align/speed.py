@@ -11,16 +11,23 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-RATIOS = (1.0, 5 / 4, 4 / 5, 25 / 24, 24 / 25, 6 / 5, 5 / 6, 30 / 24, 2.0, 0.5)
+RATIOS = (1.0, 5 / 4, 4 / 5, 25 / 24, 24 / 25, 6 / 5, 5 / 6, 2.0, 0.5)
 _NTSC = 1001 / 1000
 _NEAR = 0.045  # of the coarse speed: splices bend it
+_FAMILY = 0.006  # speeds that only a long run tells apart
+_GRID = 0.0025  # of the coarse speed, between speeds that nobody has heard of
+_FEW = 8  # moments below which a speed is one of the known ones
 _NOISE = 2.0  # moments: of so few, any speed may seem the best
 _CAP = 1.5  # ticks from which a measurement is simply wrong (a splice, a still shot)
-_STEPS = (1, 2, 4, 8, 16, 32, 64, 128)
+_SHORT = (1, 2)  # moments apart: hardly a splice lies between
+_STEPS = (*_SHORT, 4, 8, 16, 32, 64, 128)
 
 
 def fit_speed(runs: Sequence[tuple[NDArray, NDArray]], coarse: float, rates: tuple[float, float]) -> float:
     """Grey ticks a colour tick.
+
+    Moments a few seconds apart decide between speeds that differ by hundredths, since many small splices look like another
+    speed from afar; all of them decide between those that differ by thousandths.
 
     Args:
         runs: for every stretch the colour ticks and the grey ticks of moments that belong together, each (n,), to about half
@@ -28,43 +35,57 @@ def fit_speed(runs: Sequence[tuple[NDArray, NDArray]], coarse: float, rates: tup
         coarse: the speed to within a hundredth.
         rates: ticks a second of the grey and of the colour print.
     """
-    dx, dy = _steps(runs)
     clock = rates[0] / rates[1]
-    known = [base * factor for base in (*RATIOS, clock) for factor in (1.0, _NTSC, 1 / _NTSC)]
-    near = [ratio for ratio in dict.fromkeys(known) if abs(ratio / coarse - 1) < _NEAR]
-    if len(dx) == 0:
-        return min(near, key=lambda ratio: abs(ratio / coarse - 1), default=coarse)
-
-    def cost(speed: float) -> float:
-        return _cost(dx, dy, speed)
-
+    plain = [ratio for ratio in dict.fromkeys((*RATIOS, clock)) if abs(ratio / coarse - 1) < _NEAR]
+    count = sum(len(x) for x, _ in runs)
+    near, far = _steps(runs, _SHORT), _steps(runs, _STEPS)
+    if len(near[0]) == 0:
+        return min(plain, key=lambda ratio: abs(ratio / coarse - 1), default=coarse)
     # Plain ratios first: a later one must be better by more than the measurements' own noise, which few do not average away.
-    noise = _NOISE / sum(len(x) for x, _ in runs)
-    best = coarse, np.inf
-    for ratio in sorted(near, key=lambda ratio: (ratio not in RATIOS, ratio != clock)):
-        value = cost(ratio)
-        if best[1] == np.inf or value < (1 - noise) * best[1] - 0.02:
-            best = ratio, value
-    span = float(dx.max())
-    grid = coarse * (1 + np.linspace(-_NEAR, _NEAR, 2 * int(np.clip(_NEAR * span, 10, 1500)) + 1))
-    free = min(grid, key=cost)
-    for width in (2, 0.5, 0.1):
-        around = free + np.linspace(-1, 1, 41) * width / max(span, 1.0)
-        free = min(around, key=cost)
-    return float(free) if cost(free) < min(0.75, 1 - noise) * best[1] - 0.05 else float(best[0])
+    noise = _NOISE / count
+    best, least = coarse, np.inf
+    for ratio in plain:
+        value = _cost(*near, ratio)
+        if least == np.inf or value < (1 - noise) * least - 0.02:
+            best, least = ratio, value
+    family = [best * factor for factor in (1.0, _NTSC, 1 / _NTSC)]
+    if count >= _FEW:
+        grid = coarse * (1 + np.arange(-_NEAR, _NEAR, _GRID))
+        free = min(grid, key=lambda speed: _cost(*near, speed))
+        if _cost(*near, free) < min(0.75, 1 - noise) * least - 0.05:
+            best, family = free, []
+        # Within the family, as exactly as the longest run allows.
+        exact, span = best, max(float(far[0].max()), 1.0)
+        for width in (_FAMILY * span, 2, 0.5, 0.1):
+            count_of = int(np.clip(2 * width, 41, 4001)) | 1
+            exact = min(exact + np.linspace(-1, 1, count_of) * width / span, key=lambda speed: _cost(*far, speed))
+        known = _first_good([(ratio, _cost(*far, ratio)) for ratio in family], noise)
+        if known is None or _cost(*far, exact) < min(0.75, 1 - noise) * known[1] - 0.05:
+            return float(exact)
+        return float(known[0])
+    return float(best)
+
+
+def _first_good(costs: Sequence[tuple[float, float]], noise: float) -> tuple[float, float] | None:
+    """The first of some speeds with their costs, unless a later one is better by more than the noise."""
+    best: tuple[float, float] | None = None
+    for one in costs:
+        if best is None or one[1] < (1 - noise) * best[1] - 0.02:
+            best = one
+    return best
 
 
 def misfit(runs: Sequence[tuple[NDArray, NDArray]], speed: float) -> float:
     """Mean distance in ticks, 1.5 at most, by which moments of a run lie off a line of that speed through each other."""
-    dx, dy = _steps(runs)
+    dx, dy = _steps(runs, _STEPS)
     return _cost(dx, dy, speed) if len(dx) else 0.0
 
 
-def _steps(runs: Sequence[tuple[NDArray, NDArray]]) -> tuple[NDArray, NDArray]:
+def _steps(runs: Sequence[tuple[NDArray, NDArray]], steps: Sequence[int]) -> tuple[NDArray, NDArray]:
     """Colour ticks and grey ticks from moments of a run to later ones of it."""
     across, up = [np.zeros(0)], [np.zeros(0)]
     for x, y in runs:
-        for step in _STEPS:
+        for step in steps:
             if step < len(x):
                 across.append(x[step:] - x[:-step])
                 up.append(y[step:] - y[:-step])

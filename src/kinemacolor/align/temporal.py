@@ -29,6 +29,8 @@ from kinemacolor.errors import UserError
 _THREADS = 2
 _WELL_COVERED = 0.8  # share of the shorter print from which the first search will do
 _ROUGHLY = 8  # of so many frames one is enough for the overlay
+_FLAT = 1.0  # standard deviation of luma over a grid up to which a picture tells nothing
+_UNLIKE = 0.4  # correlation up to which a pair set by hand is not believed
 _SOME = 20_000  # pairs that the correlation is computed over at most
 _CHUNK = 2048  # pairs in float at one time
 
@@ -63,7 +65,10 @@ def _found(prints: Prints, pool: Executor, min_correlation: float, min_share: fl
         better = search(grey, colour, _likely(prints), overlay)
         found = better if better.covered > found.covered else found
     rough = list(pool.map(lambda part: measured(prints, part, overlay, every=_ROUGHLY), found.stretches))
-    overlay, window = overlay_on(prints, np.concatenate([run.pairs(prints) for run in rough]))
+    pairs = np.concatenate([run.pairs(prints) for run in rough])
+    if len(pairs) == 0:
+        raise UserError(_strangers(names, found))
+    overlay, window = overlay_on(prints, pairs)
     runs = list(pool.map(lambda part: measured(prints, part, overlay), found.stretches))
     groups = grouped(prints, found.stretches, runs)
     if not groups:
@@ -91,7 +96,8 @@ def check_path(
     """The same account of segments that were set by hand. Nothing is searched, but what is wrong is refused.
 
     Args:
-        segments: (first colour frame, colour frame after the last, grey frame of the first, grey frames a colour frame).
+        segments: (first colour frame, colour frame after the last, grey frame of the first, grey frames a colour frame), in
+            numbers as `media.decode` counts frames.
 
     Raises:
         UserError: the prints have no such frames, or correlate less than `min_correlation` there.
@@ -99,14 +105,20 @@ def check_path(
     prints, segments = prints_of(grey, colour, names), sorted(segments)
     rows, number = [], []
     for index, (start, end, first, speed) in enumerate(segments):
-        frames = np.arange(max(0, start), min(end, len(colour)), dtype=np.int64)
+        frames = np.arange(start, end, dtype=np.int64)
         partner = np.floor(first + speed * (frames - start) + 0.5).astype(np.int64)
-        inside = (partner >= 0) & (partner < len(grey))
-        rows.append(np.column_stack([frames, partner])[inside])
-        number.append(np.full(int(inside.sum()), index, np.int32))
+        for which, print_, last in (("colour", colour, end - 1), ("grey", grey, int(partner[-1]) if len(partner) else -1)):
+            if len(frames) == 0 or last > print_.numbers[-1]:
+                raise UserError(
+                    f"What was set by hand needs frame {last} of the {which} print, which has {int(print_.numbers[-1]) + 1}: correct "
+                    "or remove sync.offset or sync.segments."
+                )
+        # Numbers count damaged pictures, places do not.
+        places = np.column_stack([_places(colour.numbers, frames), _places(grey.numbers, partner)])
+        places = places[(places >= 0).all(axis=1)]
+        rows.append(places)
+        number.append(np.full(len(places), index, np.int32))
     pairs, segment = np.concatenate(rows), np.concatenate(number)
-    order = np.argsort(pairs[:, 0], kind="stable")
-    pairs, segment = pairs[order], segment[order]
     if len(pairs) < 2:
         raise UserError(
             f"What was set by hand leaves nothing that both prints show (they have {len(grey)} and {len(colour)} frames): "
@@ -115,16 +127,32 @@ def check_path(
     if (np.diff(pairs[:, 0]) <= 0).any():
         raise UserError("sync.segments names some frames of the colour print twice: let its stretches not overlap.")
     overlay, window = overlay_on(prints, pairs)
-    _, weight = _likeness(prints, overlay, pairs)
-    # Nothing is known of neighbours that were not compared: what is seen at all is taken as said.
-    set_by_hand = Segmented(pairs, segment, weight, tuple(speed for *_, speed in segments))
-    path = _told(prints, set_by_hand, window, overlay, np.zeros((0, 3), np.float32))
-    if path.correlation < min_correlation:
-        raise UserError(
-            f"{names} do not belong together as set by hand: their pictures correlate by {path.correlation:.2f} there, and "
-            f"{min_correlation:g} is needed; correct or remove sync.offset or sync.segments, or change sync.min_correlation."
-        )
+    alike, weight = _likeness(prints, overlay, pairs)
+    # Nothing is known of neighbours that were not compared: what is alike at all is taken as said.
+    sure = weight * np.clip((np.nan_to_num(alike) - _UNLIKE) / (1 - 2 * _UNLIKE), 0, 1)
+    path = _told(
+        prints,
+        Segmented(pairs, segment, sure, tuple(speed for *_, speed in segments)),
+        window,
+        overlay,
+        np.zeros((0, 3), np.float32),
+    )
+    for number, one in enumerate(path.segments):
+        rows = path.segment == number
+        correlation = _correlation(prints, overlay, pairs[rows]) if len(path.segments) > 1 else path.correlation
+        if correlation < min_correlation:
+            raise UserError(
+                f"{names} do not belong together as set by hand: from colour frame {one.colour_start} to {one.colour_end - 1} their "
+                f"pictures correlate by {correlation:.2f}, and {min_correlation:g} is needed; correct or remove sync.offset or "
+                "sync.segments, or change sync.min_correlation."
+            )
     return path
+
+
+def _places(numbers: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places of the frames with these numbers, -1 for a damaged one."""
+    place = np.minimum(np.searchsorted(numbers, wanted), len(numbers) - 1)
+    return np.where(numbers[place] == wanted, place, -1)
 
 
 def _likely(prints: Prints) -> list[float]:
@@ -181,7 +209,7 @@ def _told(prints: Prints, found: Segmented, window: Window, overlay: Overlay, vo
                 confidence=float(sure[rows].mean()),
             )
         )
-    speed = float(np.mean([part.speed for part in segments])) if segments else 1.0
+    speed = float(np.mean(np.array(found.speeds)[found.segment])) if len(pairs) else 1.0
     shorter = min(len(prints.colour), len(prints.grey) / speed)
     return Path(
         colour_frame=pairs[:, 0].astype(np.int64),
@@ -205,7 +233,7 @@ def _correlation(prints: Prints, overlay: Overlay, pairs: NDArray) -> float:
         part = some[low : low + _CHUNK]
         a, contrast_a = normalised(overlay.both(prints.grey.grids[part[:, 1]]))
         b, contrast_b = normalised(overlay.both(colour=prints.colour.grids[part[:, 0]]))
-        shown = (np.minimum(contrast_a, contrast_b) > 4)[:, None]
+        shown = (np.minimum(contrast_a, contrast_b) > _FLAT)[:, None]
         a, b = a * shown, b * shown
         sums += [np.sum(a * b, dtype=np.float64), np.sum(a * a, dtype=np.float64), np.sum(b * b, dtype=np.float64)]
         means = [means[0] + a.sum(axis=0, dtype=np.float64), means[1] + b.sum(axis=0, dtype=np.float64)]

@@ -16,11 +16,15 @@ _LEAST = 1e-3  # energy of a window, of the film's usual one, below which there 
 
 class Windows:
     """Windows of `window` slots, one every STEP slots, of the colour print's features (slots, cells) at a speed in grey slots a
-    colour slot."""
+    colour slot; with a `limit` only so many of them, evenly."""
 
-    def __init__(self, grey: NDArray[np.float32], colour: NDArray[np.float32], window: int, speed: float) -> None:
+    def __init__(
+        self, grey: NDArray[np.float32], colour: NDArray[np.float32], window: int, speed: float, *, limit: int | None = None
+    ) -> None:
         self.grey, self.colour, self.window, self.speed = grey, colour, window, speed
         self.starts = np.arange(0, len(colour) - window + 1, STEP)
+        if limit is not None:
+            self.starts = self.starts[:: max(1, len(self.starts) // limit)]
         steps = window // STEP
         self._within = np.round(speed * np.arange(STEP)).astype(int)
         self._across = np.round(speed * STEP * np.arange(steps)).astype(int)
@@ -47,6 +51,14 @@ class Windows:
                 self._best(low, min(low + many, len(self.starts)), place, score)
             self._follow(place, score)
         return place, score
+
+    def best(self) -> NDArray[np.float32]:
+        """The best score of each window, wherever it is, (windows,)."""
+        place = np.zeros((len(self.starts), _KEPT))
+        score = np.full(place.shape, -1.0, np.float32)
+        for n in range(len(self.starts) if self.count else 0):
+            self._best(n, n + 1, place, score)
+        return score[:, 0]
 
     def _best(self, low: int, high: int, place: NDArray, score: NDArray) -> None:
         """The best places of windows low <= n < high."""

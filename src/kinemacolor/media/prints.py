@@ -22,26 +22,25 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from kinemacolor.errors import UserError
 from kinemacolor.files import atomic_file
 from kinemacolor.media.burnin import BurnIn
-from kinemacolor.media.darkroom import NEUTRAL, STEPS, Darkroom, Planes, tiny_luma
+from kinemacolor.media.darkroom import NEUTRAL, STEPS, Darkroom, Planes
 from kinemacolor.media.leader import leader_frame
-from kinemacolor.media.probe import Probe, probe
-from kinemacolor.media.programme import ADDED, BLACK, LEADER, Programme, programme
+from kinemacolor.media.probe import Probe, probe, truncated
+from kinemacolor.media.programme import ADDED, BLACK, LEADER, Programme, placement, print_size, programme
 from kinemacolor.media.release import SUFFIXES, PrintWriter, interleaved
 from kinemacolor.media.scenes import scene_frame
+from kinemacolor.media.shots import film_frames
 from kinemacolor.media.soundtrack import Soundtrack
-from kinemacolor.media.stretch import frames_from
-from kinemacolor.params import Recipe
+from kinemacolor.media.stretch import even_rate, frames_from
+from kinemacolor.params import LONGEST_SIDE, SHORTEST_SIDE, Recipe
 
 TRUTH_SUFFIX = ".alignment.parquet"
+_CONTAINER = b"container"  # of the print, among the truth's metadata
 _AHEAD = 12  # frames under way at once: enough to keep the threads busy, little memory
-_JUMP = 240  # film frames left out from which on seeking is quicker than decoding them
-_CUT = 22  # mean change of luma codes from one film frame to the next that is taken for a cut
 _ROAM = (251, 257)  # primes: the plate's place (x, y) repeats after 251 * 257 frames, 45 minutes of film
 _PER_CODE = 219 / 255  # limited range: codes of video luma to one step of 255
 _BT709, _GUESSED = 1, {True: 1, False: 6}  # H.273; untagged films are BT.709 from 720 lines up, BT.601 below
@@ -52,7 +51,14 @@ def truth_file(target: Path) -> Path:
     return Path(target).with_name(Path(target).stem + TRUTH_SUFFIX)
 
 
-def make_print(film: Path, recipe: Recipe, target: Path, *, progress: Callable[[int, int], None] | None = None) -> Programme:
+def make_print(
+    film: Path,
+    recipe: Recipe,
+    target: Path,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    allow_truncated: bool = False,
+) -> Programme:
     """Make the print `target` (.mp4, .m4v, .mov or .mkv) of `film` by `recipe`, and the truth beside it (`truth_file`). Ours.
 
     The steps, in order: the edit, area-averaged scale, paint, 1 / gamma and contrast about the middle on luma in [0, 1], turn
@@ -63,25 +69,73 @@ def make_print(film: Path, recipe: Recipe, target: Path, *, progress: Callable[[
 
     Args:
         progress: called with frames done and frames in all.
+        allow_truncated: make a print of what is there of a film that ends before it says it does.
 
     Returns:
         What every frame of the print shows.
 
     Raises:
-        UserError: the film cannot be read, the recipe asks for frames that it does not have or that are damaged, or the
-            disk is full.
+        UserError: the film cannot be read, is truncated or of variable frame rate, the recipe asks for frames that it does
+            not have or that are damaged, `target` is the film, a folder, no name of a print, or one whose truth would
+            replace another print's, or the disk is full.
     """
+    film, target = Path(film), Path(target)
+    _refuse_target(film, target)
     found = probe(film)
-    shown = programme(recipe, found.frames, found.frame_rate)
+    if found.last_good_time is not None and not allow_truncated:
+        raise truncated(film, found.last_good_time)
+    frames, rate = even_rate(film, found)
+    shown = programme(recipe, frames, rate)
     truth = shown.alignment()
     if not len(truth["colour_frame"]):
         raise UserError(f"The recipe leaves nothing of {film} at {shown.rate} frames a second: shorten what it cuts.")
-    if Path(target).suffix.lower() not in SUFFIXES:
-        raise UserError(f"{target} is no name of a print: let it end in {' or '.join(SUFFIXES)}.")
-    with atomic_file(truth_file(target)) as table, atomic_file(target) as temporary:
-        pq.write_table(pa.table(truth), table)
-        _write(Path(film), found, recipe, shown, temporary, progress)
+    _refuse_shape(recipe, found)
+    # Another container's print of the same stem would have its truth in the same file.
+    about = {_CONTAINER: target.suffix.lower()}
+    with atomic_file(target) as temporary, atomic_file(truth_file(target)) as table:
+        pq.write_table(pa.table(truth).replace_schema_metadata(about), table)
+        _write(film, found, recipe, shown, temporary, progress)
     return shown
+
+
+def _refuse_target(film: Path, target: Path) -> None:
+    """Refuse a target before the work that would have no place afterwards, or would destroy something."""
+    if target.suffix.lower() not in SUFFIXES:
+        raise UserError(f"{target} is no name of a print: let it end in {' or '.join(SUFFIXES)}.")
+    truth = truth_file(target)
+    for file in (target, truth):
+        if os.path.isdir(file):  # unlike Path.is_dir, false where a part of the path is a file
+            raise UserError(f"{file} is a folder: give the print another name.")
+    if os.path.exists(target) and os.path.exists(film) and os.path.samefile(film, target):
+        raise UserError(f"{target} is the film itself, which the print would replace: give the print another name.")
+    if os.path.isfile(truth):
+        suffix = _container_of(truth)
+        other = target.with_suffix(suffix) if suffix in SUFFIXES and suffix != target.suffix.lower() else None
+        if other is not None and other.is_file():
+            raise UserError(f"{truth} is the truth of {other}: give the new print another stem, or remove {other}.")
+
+
+def _container_of(truth: Path) -> str | None:
+    """The suffix of the print that a truth lies beside, as far as it says so."""
+    try:
+        return (pq.read_schema(truth).metadata or {}).get(_CONTAINER, b"").decode()
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
+        return None
+
+
+def _refuse_shape(recipe: Recipe, found: Probe) -> None:
+    height, width = print_size(recipe, found.height, found.width)
+    if width > LONGEST_SIDE:
+        raise UserError(
+            f"The recipe makes a print of {width}×{height} pixels, wider than {LONGEST_SIDE}: lower recipe.height, or crop less."
+        )
+    if width < SHORTEST_SIDE:
+        raise UserError(
+            f"The recipe makes a print {width} pixels wide, under {SHORTEST_SIDE}: raise recipe.height, or crop less."
+        )
+    left, top, right, bottom = placement(recipe, found.height, found.width).box
+    if right - left < 1 or bottom - top < 1:
+        raise UserError("recipe.shift moves the whole picture out of the print: lower it.")
 
 
 def _write(
@@ -191,7 +245,7 @@ class _Positions:
             edit = self._shown.edit
             numbers = edit.frame[self._wanted]
             fresh = (numbers >= 0) & (numbers != np.concatenate([[-1], numbers[:-1]]))
-            frames = _film_frames(self._film, numbers[fresh])
+            frames = film_frames(self._film, numbers[fresh])
             last: tuple[int, float, Future[Planes]] | None = None
             for position in self._wanted:
                 number, gain = int(edit.frame[position]), float(edit.gain[position])
@@ -234,35 +288,6 @@ class _Positions:
             case kind:
                 assert kind == BLACK
                 return room.drawn(np.zeros((room.height, room.width), np.uint8))
-
-
-def _film_frames(film: Path, numbers: NDArray[np.int64]) -> Iterator[tuple[VideoFrame, int]]:
-    """The film frames of `numbers`, each with the film frame at which its shot begins here.
-
-    Raises:
-        UserError: one of them cannot be decoded.
-    """
-    frames, at = frames_from(film, 0), -1
-    frame, tiny, shot = None, None, 0
-    for wanted in numbers.tolist():
-        if wanted == at:  # again, after something of the print's own
-            yield frame, shot
-            continue
-        before = at
-        if wanted <= at or wanted > at + _JUMP:
-            frames.close()
-            frames = frames_from(film, wanted)
-        at, frame = next((pair for pair in frames if pair[0] >= wanted), (-1, None))
-        if at != wanted:
-            raise UserError(
-                f"Frame {wanted} of {film} cannot be decoded (the film is damaged there): leave it out by recipe.remove, or "
-                "fetch the film again."
-            )
-        seen = tiny_luma(frame)
-        if wanted != before + 1 or tiny is None or np.abs(seen - tiny).mean() > _CUT:
-            shot = wanted
-        tiny = seen
-        yield frame, shot
 
 
 class _Finish:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinemacolor.errors import UserError
-from kinemacolor.params import Recipe
+from kinemacolor.params import MOST_FRAMES, Recipe
 
 FILM, LEADER, ADDED, BLACK = range(4)
 """Kinds of frames: of the film; of a leader, an added scene or black, which are the print's own."""
@@ -149,6 +149,7 @@ def programme(recipe: Recipe, film_frames: int, film_rate: Fraction) -> Programm
     film_rate = Fraction(film_rate)
     rate = film_rate if recipe.frame_rate is None else Fraction(recipe.frame_rate)
     edit = _edit(recipe, film_frames)
+    _refuse_long(float(len(edit) * rate / film_rate) if recipe.conversion != "speed" else len(edit))
     one, other, weight, woven, clock = _converted(recipe, len(edit), film_rate, rate)
     tick = _kept(recipe, len(one))
     one, other, weight, woven = one[tick], other[tick], weight[tick], woven[tick]
@@ -240,6 +241,8 @@ def _edit(recipe: Recipe, film_frames: int) -> Edit:
                 )
     if not reels:
         raise UserError("recipe.reels holds none: add some or remove the key.")
+    own = sum(insert.frames for key in ("hold", "black", "added") for insert in getattr(recipe, key))
+    _refuse_long(sum(end - start for start, end in reels) + own + recipe.intro_frames + recipe.outro_frames)
     shown = np.concatenate([np.arange(start, end) for start, end in reels])
     kept = np.ones(len(shown), bool)
     kept[: recipe.trim_frames] = False
@@ -294,6 +297,11 @@ def _edit(recipe: Recipe, film_frames: int) -> Edit:
     gain = _fade(whole["frame"] >= 0, recipe.fade)
     names = ("frame", "kind", "scene", "number", "length")
     return Edit(*(np.ascontiguousarray(whole[name]) for name in names), gain, run.astype(np.int32))
+
+
+def _refuse_long(frames: float) -> None:
+    if frames > MOST_FRAMES:
+        raise UserError(f"The recipe makes a print of {frames:.0f} frames, more than {MOST_FRAMES}: shorten it.")
 
 
 def _first_place(shown: NDArray[np.int64], frame: int, key: str, film_frames: int) -> int:

@@ -11,15 +11,20 @@ from __future__ import annotations
 import functools
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Set
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
 import av.error
+import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
+from kinemacolor.errors import UserError
 from kinemacolor.media.decode import Picture, decode, pixels_of
-from kinemacolor.media.probe import best_video, is_hidden, open_video
+from kinemacolor.media.probe import Probe, best_video, is_hidden, open_video
+
+_LATE = 0.25  # seconds: AVI files whose frames lean on later ones begin a frame or two after their own zero
 
 
 def decode_stretch(
@@ -84,6 +89,40 @@ def frames_from(path: Path, first: int) -> Iterator[tuple[int, VideoFrame]]:
                 number += 1
                 if number >= first and not frame.is_corrupt:
                     yield number, frame
+
+
+def even_rate(path: Path, found: Probe) -> tuple[int, Fraction]:
+    """How many whole frames a film has, and the rate at which frame k stands k / rate seconds after the first.
+
+    Of a truncated film only the frames before its last good time count. A film whose packets have no time stamps is taken at
+    its word.
+
+    Args:
+        found: what `probe` says of it.
+
+    Raises:
+        UserError: the time stamps leave every rate that the file names by more than half a frame.
+    """
+    stat = path.stat()
+    listed, _, origin, base = _listed(path, (stat.st_mtime_ns, stat.st_size))
+    frames = found.frames
+    times = np.array([float(stamp * base - origin) for stamp in listed])
+    if found.last_good_time is not None:
+        times = times[times < found.last_good_time]
+        frames = min(frames, len(times) or frames)
+    if len(times) and abs(times[0]) <= _LATE:
+        times = times - times[0]
+    with open_video(path) as container:
+        guessed = best_video(container).guessed_rate
+    # A head's average counts the last frame's length, which many files have wrong; an average of milliseconds drifts.
+    rates = [Fraction(rate) for rate in (found.frame_rate, guessed) if rate]
+    off = [np.abs(times * float(rate) - np.arange(len(times))).max(initial=0).round(2) for rate in rates]
+    if min(off) <= 0.5:
+        return frames, rates[int(np.argmin(off))]
+    raise UserError(
+        f"{path} has a variable frame rate, so that no recipe could say which of its frames stands when: bring it to an even "
+        f"one first (ffmpeg -i FILM -fps_mode cfr -r {float(found.frame_rate):.3f} EVEN.mp4)."
+    )
 
 
 @functools.lru_cache(4)

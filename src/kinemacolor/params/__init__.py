@@ -19,7 +19,7 @@ from kinemacolor.params.datasets import (
 )
 from kinemacolor.params.models import Gan, Hints, Loss, Model, Optimiser
 from kinemacolor.params.reading import check, load, read_document, schema, section
-from kinemacolor.params.recipe import Inserted, Recipe
+from kinemacolor.params.recipe import LONGEST_SIDE, MOST_FRAMES, SHORTEST_SIDE, Inserted, Recipe
 from kinemacolor.params.slices import slices
 from kinemacolor.params.sources import (
     AnySource,
@@ -39,6 +39,9 @@ from kinemacolor.params.weights import Weights
 from kinemacolor.params.whole import Params
 
 __all__ = [
+    "LONGEST_SIDE",
+    "MOST_FRAMES",
+    "SHORTEST_SIDE",
     "AnySource",
     "AnySplit",
     "AugmentParams",

@@ -22,9 +22,9 @@ class ParamsError(ValueError):
 
 
 class Section(BaseModel):
-    """A section of params.yaml: unknown keys are errors, values never change once read."""
+    """A section of params.yaml: unknown keys are errors, numbers are finite, values never change once read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class Located(Section):

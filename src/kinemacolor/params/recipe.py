@@ -6,41 +6,62 @@ synchronisation of prints is tried against that.
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction as Ratio
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from kinemacolor.params.base import Fraction, Section
 
+SHORTEST_SIDE, LONGEST_SIDE = 16, 8192
+"""Pixels: what the side of a print may be; smaller ones some encoders refuse."""
+MOST_FRAMES = 10_000_000
+"""Frames: the most that a print may have, more than four days of film."""
+
 
 def _rate(value: str) -> str:
+    # Ratio would take days over 1e999999999.
+    plain = re.fullmatch(r"[0-9]{1,9}(/[0-9]{1,9}|\.[0-9]{1,9})?", value) is not None
     try:
-        good = 1 <= Ratio(value) <= 240
-    except (ValueError, ZeroDivisionError):
+        good = plain and 1 <= Ratio(value) <= 240
+    except ZeroDivisionError:
         good = False
     if not good:
         raise ValueError("must be frames a second from 1 to 240, such as 25 or 24000/1001")
     return value
 
 
+def _rate_text(value: Any) -> Any:
+    """A whole number as text; anything else as it is."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    if float(value) != value // 1:
+        raise ValueError(f"must be exact: write a fraction such as 24000/1001, not {value}")
+    return str(int(value))
+
+
 def _stretch(value: tuple[int, int]) -> tuple[int, int]:
     if not 0 <= value[0] < value[1]:
         raise ValueError("must be [first frame, frame after the last] with 0 <= first < last")
+    if value[1] > MOST_FRAMES:
+        raise ValueError(f"must end at frame {MOST_FRAMES} at most")
     return value
 
 
 Stretch = Annotated[tuple[int, int], AfterValidator(_stretch)]
 """Film frames start <= n < end."""
-Rate = Annotated[str, AfterValidator(_rate)]
+Rate = Annotated[str, BeforeValidator(_rate_text, json_schema_input_type=str | int), AfterValidator(_rate)]
+Frames = Annotated[int, Field(ge=0, le=MOST_FRAMES)]
+Shift = Annotated[float, Field(ge=-LONGEST_SIDE, le=LONGEST_SIDE)]
 
 
 class Inserted(Section):
     """Something of the print's own, put in before a frame of the film."""
 
-    at: int = Field(ge=0)
+    at: Frames
     """Film frame before which it stands."""
-    frames: int = Field(ge=1)
+    frames: int = Field(ge=1, le=MOST_FRAMES)
     """How many frames it lasts."""
 
 
@@ -54,9 +75,9 @@ class Recipe(Section):
 
     reels: tuple[Stretch, ...] | None = None
     """Stretches of the film, in the order in which the print shows them; the whole film if not given."""
-    trim_frames: int = Field(0, ge=0)
+    trim_frames: Frames = 0
     """Frames that the print lacks at its head (of the first reel)."""
-    trim_end_frames: int = Field(0, ge=0)
+    trim_end_frames: Frames = 0
     """Frames that the print lacks at its end (of the last reel)."""
     remove: tuple[Stretch, ...] = ()
     """Stretches that the print lacks: scenes cut, frames lost at a splice."""
@@ -66,11 +87,11 @@ class Recipe(Section):
     """Black frames before a film frame."""
     hold: tuple[Inserted, ...] = ()
     """Standing pictures: film frame `at` is shown for so many frames more."""
-    fade: int = Field(0, ge=0)
+    fade: Frames = 0
     """Frames over which the print fades in from black at its first film frame and out to black at its last."""
-    intro_frames: int = Field(0, ge=0)
+    intro_frames: Frames = 0
     """Frames of a leader of its own (made, not filmed) that the print shows first."""
-    outro_frames: int = Field(0, ge=0)
+    outro_frames: Frames = 0
     """Frames of a leader of its own that the print shows last."""
 
     frame_rate: Rate | None = None
@@ -85,13 +106,13 @@ class Recipe(Section):
 
     crop: tuple[Fraction, Fraction, Fraction, Fraction] = (0.0, 0.0, 0.0, 0.0)
     """Shares of the width or height cut off at the left, top, right and bottom."""
-    height: int = Field(360, ge=16, multiple_of=2)
+    height: int = Field(360, ge=SHORTEST_SIDE, le=LONGEST_SIDE, multiple_of=2)
     """Height of the print in pixels."""
-    width: int | None = Field(None, ge=16, multiple_of=2)
+    width: int | None = Field(None, ge=SHORTEST_SIDE, le=LONGEST_SIDE, multiple_of=2)
     """Width of the print in pixels: another one than the crop asks for stretches the picture; that one if not given."""
     turn: float = Field(0.0, ge=-10, le=10)
     """Degrees by which the picture is turned anticlockwise about the middle of the print."""
-    shift: tuple[float, float] = (0.0, 0.0)
+    shift: tuple[Shift, Shift] = (0.0, 0.0)
     """Pixels of the print by which the picture is moved to the right and down; black follows."""
     bars: tuple[Fraction, Fraction, Fraction, Fraction] = (0.0, 0.0, 0.0, 0.0)
     """Letterbox and pillarbox: shares of the print's width or height that are black at the left, top, right and bottom. The
@@ -101,9 +122,9 @@ class Recipe(Section):
     """Keep the film's colours; a grey print otherwise."""
     paint: float = Field(0.0, ge=0, le=1)
     """How far a colourist changed the luma: by hue and by place, anew for every shot. 1 is by some 40 of 255."""
-    gamma: float = Field(1.0, gt=0)
+    gamma: float = Field(1.0, ge=0.05, le=20)
     """Luma is raised to 1 / gamma: above one the mid-tones are lighter."""
-    contrast: float = Field(1.0, gt=0)
+    contrast: float = Field(1.0, gt=0, le=50)
     """Luma is stretched about its middle by this factor."""
     grain: float = Field(0.0, ge=0, le=64)
     """Standard deviation of the film grain in luma steps of 255."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 UNSURE = 0.5
 """A confidence below this is marked wherever it is shown: the pair is more likely wrong than right."""
@@ -110,24 +110,41 @@ def own_stretches(spans: Iterable[tuple[int, int]], frames: int) -> list[tuple[i
     return own
 
 
-def own_words(own: Sequence[tuple[int, int]], rate: float, *, most: int = 6) -> str:
+def frame_time(times: NDArray[np.float64], rate: float, frame: float) -> float:
+    """Seconds at which a frame begins; between frames in proportion, and after the last on at the print's rate.
+
+    Args:
+        times: float64, seconds of each frame; empty where they are not known.
+        rate: frames a second.
+    """
+    known = len(times)
+    if not known:
+        return frame / rate
+    if frame > known - 1:
+        return float(times[-1]) + (frame - known + 1) / rate
+    return float(np.interp(frame, (int(frame), int(frame) + 1), (times[int(frame)], times[min(int(frame) + 1, known - 1)])))
+
+
+def own_words(own: Sequence[tuple[int, int]], rate: float, *, times: ArrayLike = (), most: int = 6) -> str:
     """What a print has for itself: "nothing", or "2 stretches, 240 frames (10.0 s): 0–172 (7.2 s), 3,000–3,066 (2.8 s)".
 
     Args:
         own: frames start <= n < end, as `own_stretches` gives them; what is said are the first and the last frame.
         rate: frames a second.
+        times: float64, seconds of each frame, for a print whose frames do not all last equally long.
         most: how many of them are named; the longest are.
     """
     if not own:
         return "nothing"
-    lengths = [end - start for start, end in own]
-    total = sum(lengths)
+    lengths, shown = [end - start for start, end in own], np.asarray(times, np.float64)
+    seconds = [frame_time(shown, rate, end) - frame_time(shown, rate, start) for start, end in own]
+    total, whole = sum(lengths), seconds_words(sum(seconds))
     named = sorted(sorted(range(len(own)), key=lambda i: -lengths[i])[:most])
-    listed = [f"{span_words(*own[i])} ({seconds_words(lengths[i] / rate)})" for i in named]
+    listed = [f"{span_words(*own[i])} ({seconds_words(seconds[i])})" for i in named]
     if len(own) == 1:
-        return f"{total:,} frame{'s' if total != 1 else ''} ({seconds_words(total / rate)}): {span_words(*own[0])}"
+        return f"{total:,} frame{'s' if total != 1 else ''} ({whole}): {span_words(*own[0])}"
     more = f", and {len(own) - most} more" if len(own) > most else ""
-    return f"{len(own)} stretches, {total:,} frames ({seconds_words(total / rate)}): {', '.join(listed)}{more}"
+    return f"{len(own)} stretches, {total:,} frames ({whole}): {', '.join(listed)}{more}"
 
 
 def span_words(start: int, end: int) -> str:
@@ -151,7 +168,7 @@ class Agreement:
         exact, within_one, wrong: shares of them: the true grey frame, one beside it, neither; they add up to 1. A pair of
             a colour frame that the grey print does not show at all is wrong.
         truths: how many colour frames the grey print really shows.
-        found: share of those that were given a partner, right or wrong.
+        found: share of those whose pair was found, exactly or one frame beside.
     """
 
     pairs: int
@@ -187,5 +204,5 @@ def agreement(
         within_one=beside / count,
         wrong=(len(colour) - exact - beside) / count,
         truths=len(at),
-        found=len(np.unique(colour[known])) / max(len(at), 1),
+        found=len(np.unique(colour[apart <= 1])) / max(len(at), 1),
     )

@@ -28,6 +28,7 @@ from kinemacolor.report.breaks import Break, chosen_breaks, draw_break
 from kinemacolor.report.contact import PairFacts, draw_pairs, shown_pairs
 from kinemacolor.report.segments import (
     SAME_SPEED,
+    frame_time,
     own_stretches,
     seconds_words,
     span_words,
@@ -73,11 +74,11 @@ class PathFacts:
 
     def grey_at(self, frame: float) -> float:
         """Seconds at which a grey frame begins; those after the last go on at the print's rate."""
-        return _at(self.grey_times, self.grey_rate, frame)
+        return frame_time(self.grey_times, self.grey_rate, frame)
 
     def colour_at(self, frame: float) -> float:
         """Seconds at which a colour frame begins."""
-        return _at(self.colour_times, self.colour_rate, frame)
+        return frame_time(self.colour_times, self.colour_rate, frame)
 
     def own(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """Frames start <= n < end that the grey and the colour print have for themselves."""
@@ -145,31 +146,22 @@ def _headline(facts: PathFacts) -> str:
     )
 
 
-def _at(times: NDArray[np.float64], rate: float, frame: float) -> float:
-    known = len(times)
-    if not known:
-        return frame / rate
-    if frame > known - 1:
-        return float(times[-1]) + (frame - known + 1) / rate
-    return float(np.interp(frame, (int(frame), int(frame) + 1), (times[int(frame)], times[min(int(frame) + 1, known - 1)])))
-
-
 def _strips(axes: Axes, facts: PathFacts) -> list[Label]:
     """Both prints as strips from their own zero on; what belongs together is joined."""
     own = dict(zip(("grey", "colour"), facts.own(), strict=True))
     sides = (
-        ("grey", _GREY_STRIP, facts.grey_at, facts.grey_frames, facts.grey_rate),
-        ("colour", _COLOUR_STRIP, facts.colour_at, facts.colour_frames, facts.colour_rate),
+        ("grey", _GREY_STRIP, facts.grey_at, facts.grey_frames),
+        ("colour", _COLOUR_STRIP, facts.colour_at, facts.colour_frames),
     )
-    longest = max(at(frames) for _, _, at, frames, _ in sides)
+    longest = max(at(frames) for _, _, at, frames in sides)
     labels: list[Label] = []
-    for name, (low, high), at, frames, rate in sides:
+    for name, (low, high), at, frames in sides:
         axes.add_patch(Rectangle((at(0), low), at(frames) - at(0), high - low, facecolor="none", edgecolor=INK, linewidth=0.6))
         for number, (start, end) in enumerate(own[name], start=1):
             left, right = at(start), at(end)
             box = Rectangle((left, low), right - left, high - low, facecolor=OWN, linewidth=0, gid=f"own-{name}-{number}")
             axes.add_patch(box)
-            length = seconds_words((end - start) / rate)
+            length = seconds_words(right - left)
             texts = [
                 axes.text(
                     (left + right) / 2, (low + high) / 2, said, color="white", fontsize=8, ha="center", va="center_baseline"

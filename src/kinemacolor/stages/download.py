@@ -30,7 +30,6 @@ from kinemacolor.params import (
     MadePrint,
     Media,
     Origin,
-    Recipe,
     VideoSource,
 )
 
@@ -83,7 +82,7 @@ def _download_prints(source: _Prints, out: Path, cache: Path, ledger: Ledger, ke
         case FilmPairSource():
             prints = {"colour": _fetched(source.colour, cache / "colour", ledger, "colour", f"{key}.colour")}
             if isinstance(source.grey, MadePrint):
-                prints["grey"] = _made(prints["colour"].path, source.grey.recipe, cache / "grey", f"{key}.grey")
+                prints["grey"] = _made(prints["colour"].path, source, cache / "grey", key)
             else:
                 prints["grey"] = _fetched(source.grey, cache / "grey", ledger, "grey", f"{key}.grey")
 
@@ -231,13 +230,19 @@ def _fetched(media: Media, cache: Path, ledger: Ledger, name: str, key: str | No
     return record
 
 
-def _made(colour: Path, recipe: Recipe, cache: Path, key: str) -> PrintRecord:
+def _made(colour: Path, source: FilmPairSource, cache: Path, key: str | None) -> PrintRecord:
     """Make the grey print from the colour print."""
     from kinemacolor.media.prints import make_print, truth_file
 
-    target = cache / "made.mp4"
-    with shown(f"make {key}") as progress:
-        shown_by_it = make_print(colour, recipe, target, progress=progress)
+    target, name = cache / "made.mp4", f"{key}.grey" if key else "the grey print"
+    recipe, allowed = source.grey.recipe, source.colour.allow_truncated
+    try:
+        with shown(f"make {name}") as progress:
+            shown_by_it = make_print(colour, recipe, target, progress=progress, allow_truncated=allowed)
+    except UserError as error:
+        if is_full_disk(error):
+            raise
+        raise UserError(f"{name}: {str(error).replace(str(colour), 'the colour print')}") from error
     record = _recorded(target, {"made_from": "colour", "recipe": recipe.model_dump(mode="json")})
     return dataclasses.replace(record, truth_offset=shown_by_it.truth_offset, truth_path=truth_file(target))
 

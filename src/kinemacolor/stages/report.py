@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import torch
@@ -26,6 +27,7 @@ from kinemacolor.media.sources import PrintRecord, SourceRecord, read_source
 from kinemacolor.metrics.pixel import mse_ab, mse_rgb_pm1
 from kinemacolor.report import page
 from kinemacolor.report.plots import Curves, colours, save_curves, small_copy
+from kinemacolor.report.recipes import recipe_words
 from kinemacolor.report.segments import (
     UNSURE,
     Agreement,
@@ -215,8 +217,7 @@ def _print(label: str, record: PrintRecord) -> page.Print:
 def origin(where: Mapping[str, Any]) -> str:
     """In a sentence: where a print is from, by its `origin` in source.json."""
     if "made_from" in where:
-        recipe = ", ".join(f"{key.replace('_', ' ')} {_plain(value)}" for key, value in where.get("recipe", {}).items())
-        return f"Made from the {where['made_from']} print: {recipe}."
+        return f"Made from the {where['made_from']} print: {recipe_words(where.get('recipe', {}))}."
     if "package" in where:
         member = where.get("member")
         inside = member if isinstance(member, str) else Path(member[-1]).name if member else "its media"
@@ -299,9 +300,30 @@ def _segments(record: SourceRecord, folder: Path, table: pd.DataFrame) -> dict[s
     own = {}
     for name in ("grey", "colour"):
         spans = [(getattr(one, f"{name}_start"), getattr(one, f"{name}_end")) for one in segments]
-        own[_LABELS[name]] = own_words(own_stretches(spans, record.prints[name].probe.frames), rates[name])
+        own[_LABELS[name]] = own_words(
+            own_stretches(spans, record.prints[name].probe.frames), rates[name], times=_times(table, name, record.prints[name])
+        )
     known = {key: said[key] for key in ("correlation", "share") if key in said}
     return {"rows": rows, "own": own, "speeds": speeds_summary(segments), **known}
+
+
+def _times(table: pd.DataFrame, name: str, record: PrintRecord) -> np.ndarray:
+    """Seconds at which each frame of a print begins, and at which the last ends; those without a pair lie evenly between.
+
+    Empty for a sync of a version that wrote no times.
+    """
+    if f"{name}_time" not in table:
+        return np.empty(0)
+    known = table[[f"{name}_frame", f"{name}_time"]].drop_duplicates(f"{name}_frame").sort_values(f"{name}_frame")
+    frames, times = known[f"{name}_frame"].to_numpy(), known[f"{name}_time"].to_numpy()
+    # Without a pair at either end, what is known of it is that the film begins at zero and how long it lasts.
+    count, step = record.probe.frames, 1 / float(record.probe.frame_rate)
+    if not len(frames) or frames[0] > 0:
+        frames, times = np.insert(frames, 0, 0), np.insert(times, 0, 0.0)
+    if frames[-1] < count:
+        end = max(record.probe.duration, times[-1] + step)
+        frames, times = np.append(frames, count), np.append(times, end)
+    return np.interp(np.arange(count + 1), frames, times)
 
 
 def _agreement(record: SourceRecord, table: pd.DataFrame) -> Agreement | None:

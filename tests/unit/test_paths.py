@@ -104,8 +104,11 @@ def test_any_cut_is_found(head, lost, length, own, seed):
     edit = joined((OWN, own), np.delete(WHOLE[head:], slice(lost, lost + length)))
     grey, colour = Print(film(), edit, seed=seed), Print(film(), seed=seed + 1)
     score = Score(found(grey, colour), grey, colour)
-    assert np.mean(score.believed == 0) > 0.99
-    assert score.found > 0.95  # a stretch of a second between an end and a cut may be missed
+    # What is left between an end and the cut is known by one window of four seconds: it may be a frame off, or not found.
+    pieces = (lost, 1200 - head - lost - length) if length else ()
+    unsure = sum(piece for piece in pieces if 0 < piece < 96) / (1200 - head - length)
+    assert np.mean(score.believed == 0) > 0.99 - unsure
+    assert score.found > 0.97 - unsure
 
 
 def test_pictures_that_were_drawn_on_are_paired():

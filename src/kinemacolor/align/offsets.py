@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from itertools import pairwise, product
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,7 @@ _ANYWHERE = 1.5  # of these costs in the sum over all paths, in which a change m
 _TRIES = 4  # of the best path, each without what the one before had claimed twice
 _BLUR = 0.6  # seconds by which a change may be moved
 _SLIDES = (10.0, 5.0, 2.5, 1.25)  # seconds by which a gap might lie elsewhere
+_FURTHER = 2.0  # nats by which a place further than _BLUR must explain more: in a still shot any place is a little better
 _WORTH = 6.0  # log likelihood against no match below which a run is chance
 _GAP = 1.0  # seconds without a partner that begin a new segment
 _HALF = 1 << 39  # middle of the offsets within a state's name
@@ -66,17 +68,21 @@ def segmented(prints: Prints, groups: Sequence[Group], overlay: Overlay, pool: E
     lanes = [Lane(one.start, one.states, one.gain(level)) for one in evidence]
     pictures = [one.pictures(level) for one in evidence]
     speeds = [group.speed for group in groups]
+    blur = round(_BLUR * prints.rates[1])
     for _ in range(_TRIES):
         states = best_path(lanes, len(prints.colour), costs)
-        states = _sharpened(states, lanes, pictures, round(_BLUR * prints.rates[1]))
+        states = _sharpened(states, lanes, pictures, blur)
         kept = _each_once(prints, states, lanes, speeds)
         refused = _wholly(states, kept)
         if not refused.any():
             break
         # Without what was claimed twice, the rest may reach further.
         lanes = _without(lanes, states, refused)
+    reaches = [round(one * prints.rates[1]) for one in _SLIDES]
+    # A moved run may reach what a third one shows.
+    kept = _each_once(prints, _moved(kept, lanes, pictures, reaches, blur), lanes, speeds)
     sure = certainty(lanes, kept, replace(costs, change=_ANYWHERE * costs.change, leave=_ANYWHERE * costs.leave))
-    sure = np.minimum(sure, _slid(kept, lanes, pictures, [round(one * prints.rates[1]) for one in _SLIDES]))
+    sure = np.minimum(sure, _slid(kept, lanes, pictures, reaches))
     frames = np.flatnonzero(kept != NOTHING)
     group, offset = _parts(kept[frames])
     partner = prints.grey_ticks.frames(_centre(prints.colour_ticks.at[frames], np.array([*speeds, 1.0])[group]) + offset)
@@ -225,27 +231,91 @@ def _sharpened(states: NDArray, lanes: Sequence[Lane], gains: Sequence[NDArray],
     return out
 
 
+class _Run(NamedTuple):
+    """Colour frames start <= n < end in one state."""
+
+    start: int
+    end: int
+    state: int
+
+
+def _runs(states: NDArray[np.int64]) -> list[_Run]:
+    """The runs of frames that have a partner."""
+    edges = [0, *(np.flatnonzero(np.diff(states)) + 1).tolist(), len(states)]
+    return [_Run(a, b, int(states[a])) for a, b in pairwise(edges) if states[a] != NOTHING]
+
+
+class _Gap(NamedTuple):
+    """What lies between two runs, of whatever length, and where else it might lie, as long as it is.
+
+    Attributes:
+        low, high: the colour frames low <= n < high are concerned.
+        length: of the gap, in colour frames; 0 where one run follows the other.
+        here: it begins at colour frame low + here now.
+        total: log likelihood if it begins at colour frame low + n, for every n that leaves it between low and high.
+    """
+
+    low: int
+    high: int
+    length: int
+    here: int
+    total: NDArray[np.float64]
+
+
+def _gap(one: _Run, other: _Run, reach: int, lanes: Sequence[Lane], gains: Sequence[NDArray]) -> _Gap | None:
+    """The gap between two runs if it may lie up to `reach` frames beside; None if the offsets were not compared that far.
+
+    As for `_sharpened`, the pictures alone say where.
+    """
+    length, low, high = other.start - one.end, max(one.start, one.end - reach), min(other.end, other.start + reach)
+    before = _along(one.state, low, high - length, lanes, gains)
+    after = _along(other.state, low + length, high, lanes, gains)
+    if before is None or after is None or one.state == other.state:
+        return None
+    total = np.concatenate([[0], np.cumsum(before)]) + np.concatenate([np.cumsum(after[::-1])[::-1], [0]])
+    return _Gap(low, high, length, one.end - low, total)
+
+
+def _moved(
+    states: NDArray, lanes: Sequence[Lane], gains: Sequence[NDArray], reaches: Sequence[int], blur: int
+) -> NDArray[np.int64]:
+    """Every gap moved, as a whole, to where the pictures put it, as far as the widest of `reaches` that is known.
+
+    The path moves one end of a gap at a time. Where it claims grey frames before the gap and after it, `_each_once` leaves them to
+    the longer run, whichever they belong to.
+    """
+    out, runs = states.copy(), _runs(states)
+    for at in range(len(runs) - 1):
+        one, other = runs[at], runs[at + 1]
+        known = (_gap(one, other, reach, lanes, gains) for reach in reaches)
+        if (gap := next((gap for gap in known if gap is not None), None)) is None:
+            continue
+        worth = gap.total - _FURTHER * (np.abs(np.arange(len(gap.total)) - gap.here) > blur)
+        best = int(np.argmax(worth))
+        if worth[best] > worth[gap.here] + 1e-6:
+            end, start = gap.low + best, gap.low + best + gap.length
+            out[gap.low : end], out[end:start], out[start : gap.high] = one.state, NOTHING, other.state
+            # The next gap must not reach back over this one.
+            runs[at + 1] = other._replace(start=start)
+    return out
+
+
 def _slid(states: NDArray, lanes: Sequence[Lane], gains: Sequence[NDArray], reaches: Sequence[int]) -> NDArray[np.float32]:
     """Probability of each frame's state if each gap might lie anywhere between its neighbours, float32 (frames,).
 
     The sum over all paths lets a print show frames twice, and so believes too firmly in one side of a gap in a still shot. Here
-    a gap keeps its length and moves as a whole. As for `_sharpened`, the pictures alone say where.
+    a gap keeps its length and moves as a whole.
     """
     sure = np.ones(len(states), np.float32)
-    edges = np.flatnonzero(np.diff(states)) + 1
-    runs = [(int(a), int(b)) for a, b in pairwise([0, *edges.tolist(), len(states)]) if states[a] != NOTHING]
-    for ((start, end), (first, last)), reach in product(pairwise(runs), reaches):
-        gap, low, high = first - end, max(start, end - reach), min(last, first + reach)
-        before = _along(states[start], low, high - gap, lanes, gains)
-        after = _along(states[first], low + gap, high, lanes, gains)
-        # What was compared ends somewhere; a lesser reach may lie within.
-        if before is None or after is None or states[start] == states[first]:
+    for (one, other), reach in product(pairwise(_runs(states)), reaches):
+        gap = _gap(one, other, reach, lanes, gains)
+        if gap is None:
             continue
-        total = np.concatenate([[0], np.cumsum(before)]) + np.concatenate([np.cumsum(after[::-1])[::-1], [0]])
-        share = np.exp(total - total.max())
+        share = np.exp(gap.total - gap.total.max())
         until = np.cumsum(share / share.sum())  # that the gap begins no later than frame low + n
-        sure[low:end] = np.minimum(sure[low:end], 1 - until[: end - low])
-        sure[first:high] = np.minimum(sure[first:high], until[end - low : end - low + high - first])
+        before, after = slice(gap.low, one.end), slice(other.start, gap.high)
+        sure[before] = np.minimum(sure[before], 1 - until[: gap.here])
+        sure[after] = np.minimum(sure[after], until[gap.here : gap.here + gap.high - other.start])
     return sure
 
 
@@ -268,8 +338,6 @@ def _each_once(prints: Prints, states: NDArray, lanes: Sequence[Lane], speeds: S
 
     What a print lacks would else be paired with what stands beside it, if the camera stands still.
     """
-    edges = np.flatnonzero(np.diff(states)) + 1
-    runs = [(int(a), int(b)) for a, b in pairwise([0, *edges.tolist(), len(states)]) if states[a] != NOTHING]
     worth = np.zeros(len(states))
     for lane in lanes:
         column = np.searchsorted(lane.states, states[lane.start : lane.end])
@@ -279,15 +347,15 @@ def _each_once(prints: Prints, states: NDArray, lanes: Sequence[Lane], speeds: S
         here[known] = value[known]
     taken = np.zeros(len(prints.grey) + 2, bool)
     kept = np.full_like(states, NOTHING)
-    for start, end in sorted(runs, key=lambda run: -float(worth[run[0] : run[1]].sum())):
+    for start, end, state in sorted(_runs(states), key=lambda run: -float(worth[run.start : run.end].sum())):
         if worth[start:end].sum() < _WORTH:
             continue
-        group, offset = _parts(states[start])
+        group, offset = _parts(np.int64(state))
         partner = prints.grey_ticks.frames(_centre(prints.colour_ticks.at[start:end], speeds[int(group)]) + offset)
         free = (partner >= 0) & ~taken[partner]
         if 2 * free.sum() < (partner >= 0).sum():
             continue
-        kept[start:end][free | (partner < 0)] = states[start]
+        kept[start:end][free | (partner < 0)] = state
         if len(claimed := partner[partner >= 0]):
             # Grey frames between two partners (3:2 pulldown) are this run's too.
             taken[claimed.min() : claimed.max() + 1] = True

@@ -155,6 +155,23 @@ def test_what_a_print_lacks_of_a_still_shot_cannot_be_known_and_is_said_to_be_un
     assert score.sure[inside].mean() < 0.9
 
 
+@pytest.mark.parametrize("lost", [24, 40])
+@pytest.mark.parametrize("first", [175, 190, 205, 220, 280])
+def test_what_a_print_lacks_of_a_fixed_camera_is_known_by_what_passes(first, lost):
+    """Frames are missing between cars on a road: the road is alike before and after, and only the whole gap's place tells."""
+    road = drawn_film(11, [80, 300, 100], still=[1])
+    y, x = np.mgrid[: road.shape[1], : road.shape[2]]
+    for passes, frames in ((110, 30), (190, 40), (270, 35), (330, 30)):
+        for step in range(frames):
+            cover = np.clip(3 - np.hypot(x - step * 36 / frames + 2, y - 10), 0, 1)
+            road[passes + step] = road[passes + step] * (1 - cover) + 30 * cover
+    grey = Print(road, np.delete(np.arange(480), slice(first, first + lost)), noise=0.6, seed=7)
+    colour = Print(road, noise=0.6, seed=8)
+    score = Score(found(grey, colour), grey, colour)
+    assert (score.off == 0).all()
+    assert score.found > 0.97
+
+
 def test_repeated_shots_are_told_apart_by_what_stands_around_them():
     lengths = [90, 60, 80, 60, 100, 60, 90]
     again = drawn_film(12, lengths, again={3: 1, 5: 1})

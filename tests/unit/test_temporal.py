@@ -309,7 +309,7 @@ def test_overlay_leaves_out_what_only_one_print_shows():
     elsewhere = np.ones((18, 32), bool)
     elsewhere[1:3, 27:31], elsewhere[15:17, 8:24] = False, False
     assert mask[elsewhere].mean() > 0.9
-    assert overlay.both(grey).shape == overlay.both(colour=colour).shape == (20, overlay.mask.sum())
+    assert overlay.shared(grey).shape == overlay.shared(colour=colour).shape == (20, overlay.mask.sum())
     boxed = Overlay(Window(0, 0, 1, 1), (0, 3 / 18, 1, 15 / 18), (0, 0, 1, 1))
     assert (boxed.row_slice, boxed.column_slice, boxed.cells) == (slice(3, 15), slice(0, 32), 12 * 32)
 

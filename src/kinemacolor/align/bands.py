@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from kinemacolor.align.coarse import contrast_weight
-from kinemacolor.align.grid import Overlay, normalised
+from kinemacolor.align.grid import Overlay, contrast_weight, normalised
 from kinemacolor.align.signature import Signature
 
 _BLOCK = 96  # colour frames that are compared in one product
@@ -60,13 +59,14 @@ def _vectors(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.float32]]:
     """Pictures of mean 0 and length 1, what moves in them (of length below 1: its share against rest), and their contrast.
 
-    A frame's neighbours are the next ones in `frames` where these follow each other, as they do nearly always.
+    Unless the frames are scattered, all from the first one to the last and half a second around them are read, and what moves is a
+    frame's difference from the mean of its neighbours in the print.
     """
     first, last = max(0, int(frames[0]) - (half or 0)), min(len(print_), int(frames[-1]) + 1 + (half or 0))
     if last - first > 16 * _BLOCK + 4 * len(frames):  # scattered frames: no neighbours, nothing moves
-        vectors, contrast = normalised(overlay.both(**{which: print_.grids[frames]}))
+        vectors, contrast = normalised(overlay.shared(**{which: print_.grids[frames]}))
         return vectors, None, contrast
-    vectors, contrast = normalised(overlay.both(**{which: print_.grids[first:last]}))
+    vectors, contrast = normalised(overlay.shared(**{which: print_.grids[first:last]}))
     inside = frames - first
     if not half:
         return vectors[inside], None, contrast[inside]

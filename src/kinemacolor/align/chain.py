@@ -1,7 +1,8 @@
 """Which offset explains each moment of the colour print: a hidden Markov model over offsets.
 
 Every colour frame is in one state: it is shown by the grey print at a certain offset, or not at all. Staying in a state is
-free, any change costs the same (a cut in one of the prints); what a state explains is the likeness of the two frames. The
+free; a change (a cut in one of the prints) has its cost, which grows where it shows grey frames again (`Costs.again`); what a
+state explains is the likeness of the two frames. The
 best path (Viterbi 1967) gives the segments, to the frame; the sum over all paths (forward-backward) says how sure each frame's
 state is: in a still shot between two equal offsets it is sure, beside a cut it is not. Ours.
 """

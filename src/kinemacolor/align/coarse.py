@@ -1,7 +1,7 @@
 """Which stretch of one print is which of the other, to about a quarter of a second: windows of the colour print against the whole
 grey one.
 
-Each print is averaged over slots of time into tiny pictures (48 cells), freed of their gain, lift and of the print's average
+Each print is averaged over slots of time into tiny pictures (48 cells), freed of their gain, lift and of the print's median
 picture. A window of six seconds is then correlated with the grey print at every place and at every speed that prints are
 known to have; its best few places are its candidates. The path through the candidates of all windows that explains most
 with the fewest jumps (Viterbi 1967) gives the stretches: lost and added scenes and reordered reels are jumps, what only one
@@ -17,13 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kinemacolor.align.grid import Overlay, area_matrix, normalised
+from kinemacolor.align.grid import Overlay, area_matrix, contrast_weight, normalised
 from kinemacolor.align.signature import Signature, active_area
 from kinemacolor.align.windows import STEP, Windows
 
 _CELLS = (6, 8)
 _CHUNK = 4096  # frames in float at one time
-_FLAT = 0.8  # standard deviation of luma over a grid up to which a frame shows nothing: black, with its grain
 _SLOT = 0.25  # seconds; shorter for short films
 _SLOTS_LEAST = 160  # slots that the shorter print should have
 _WINDOW = 24  # slots
@@ -31,8 +30,8 @@ _THREADS = 2  # speeds tried at one time: more would take more memory than they 
 _SAMPLE, _TRIED = 96, 3  # windows by which uncommon speeds are judged, and how many of these are tried in full
 _SEVERAL = 6  # windows of a stretch at an uncommon speed
 _BELIEVED = 0.5  # score that different films reach by chance at the best of all places; the same film has .75 and more
-_WELL = 0.8  # mean score of a stretch that leaves no doubt
 _GAIN = 10.0  # what a score counts above that, in the unit of the penalties
+_WELL = 0.8  # mean score of a stretch that leaves no doubt
 _JUMP, _LEAVE, _BEND, _OTHER = 4.0, 1.5, 1.2, 0.4  # penalties: to another place, to nothing and back, beside, another speed
 _CLIP = 0.15  # of the other print's length, below which a print is a clip
 _COMMON = (1.0, 24 / 25, 25 / 24)  # speeds by which equal pictures run apart: none, and PAL against film
@@ -77,11 +76,6 @@ class Search:
     def covered(self) -> float:
         """Seconds of the colour print within stretches, each as far as it is believed."""
         return sum((part.end - part.start) * min(1.0, part.score / _WELL) for part in self.stretches)
-
-
-def contrast_weight(contrast: NDArray) -> NDArray:
-    """What a frame of this contrast counts: nothing if it is flat (black, a fade's end), all from three times that."""
-    return np.clip((contrast - _FLAT) / (2 * _FLAT), 0, 1)
 
 
 def search(grey: Signature, colour: Signature, speeds: Sequence[float], overlay: Overlay | None = None) -> Search:

@@ -19,6 +19,7 @@ from kinemacolor.align.signature import COLUMNS, ROWS
 Area = tuple[float, float, float, float]
 """Left, top, right, bottom in shares of a picture's width and height."""
 
+_FLAT = 0.8  # standard deviation of luma over a grid up to which a frame shows nothing: black, with its grain
 _STARTS = 3  # of the coarse search's best that are followed up
 _ALIEN = 4.0  # times the usual difference of a cell, from which it shows what is one print's own
 _NUDGE = 0.002  # shares: a fifteenth of a cell, to see how the grids change
@@ -89,7 +90,7 @@ class Overlay:
         """How many cells both prints show."""
         return len(self.rows) * len(self.columns)
 
-    def both(self, grey: np.ndarray | None = None, colour: np.ndarray | None = None) -> np.ndarray:
+    def shared(self, grey: np.ndarray | None = None, colour: np.ndarray | None = None) -> np.ndarray:
         """Grids of one print as float32 (frames, cells): those that both show and the mask leaves."""
         frames = self.grey(grey) if grey is not None else self.colour(colour)
         flat = frames.reshape(len(frames), -1)
@@ -124,6 +125,11 @@ def normalised(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     flat = flat - flat.mean(axis=1, keepdims=True)
     contrast = np.sqrt(np.mean(flat * flat, axis=1))
     return flat / (np.sqrt(flat.shape[1]) * np.maximum(contrast, 1e-3))[:, None], contrast
+
+
+def contrast_weight(contrast: NDArray) -> NDArray:
+    """What a frame of this contrast counts: nothing if it is flat (black, a fade's end), all from three times that."""
+    return np.clip((contrast - _FLAT) / (2 * _FLAT), 0, 1)
 
 
 def fit_window(

@@ -26,7 +26,8 @@ class Moments:
     y: NDArray[np.float64]
 
     @property
-    def both(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def ticks(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Colour and grey ticks, as `speed.py` takes them."""
         return self.x, self.y
 
     def pairs(self, prints: Prints) -> NDArray[np.int64]:
@@ -83,17 +84,17 @@ def grouped(prints: Prints, stretches: Sequence[Stretch], runs: Sequence[Moments
         coarse = stretches[n].clock * to_ticks
         home = next((group for group in groups if _fits(runs[n], group[0], coarse)), None)
         if home is None and (not groups or len(runs[n].x) >= _OWN_SPEED):
-            groups.append((fit_speed([runs[n].both], coarse, prints.rates), [n]))
+            groups.append((fit_speed([runs[n].ticks], coarse, prints.rates), [n]))
         else:
             (home or groups[0])[1].append(n)
     out = []
     for speed, members in groups:
-        speed = fit_speed([runs[n].both for n in members], speed, prints.rates)
+        speed = fit_speed([runs[n].ticks for n in members], speed, prints.rates)
         out.append(Group(speed, [(stretches[n], runs[n]) for n in sorted(members)]))
     return out
 
 
 def _fits(run: Moments, speed: float, coarse: float) -> bool:
     """Whether a speed explains a run nearly as well as the run's own would."""
-    own = min(misfit([run.both], coarse * (1 + nudge)) for nudge in np.linspace(-0.05, 0.05, 51))
-    return misfit([run.both], speed) < 1.3 * own + 0.15
+    own = min(misfit([run.ticks], coarse * (1 + nudge)) for nudge in np.linspace(-0.05, 0.05, 51))
+    return misfit([run.ticks], speed) < 1.3 * own + 0.15

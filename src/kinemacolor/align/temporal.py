@@ -3,8 +3,8 @@
 From coarse to fine. Windows find stretches to a quarter of a second (coarse.py). On some two hundred pairs from these the
 colour grids are brought onto the grey ones (duo.py, grid.py), without which a pan under another crop passes for a shift in time. Many
 short measurements then give the speed (moments.py, speed.py), and with it every stretch is compared with the grey frames around it
-(bands.py). A hidden Markov model over offsets finds segments and their ends to the frame, and how sure each is (offsets.py, chain.py).
-Where frames are not one for one, each takes the best of its neighbours at last (phase.py). The method is ours.
+(bands.py, evidence.py). A hidden Markov model over offsets finds segments and their ends to the frame, and how sure each is
+(offsets.py, chain.py, gaps.py); what is left over is searched for short pieces (pieces.py). Where frames are not one for one, each takes the best of its neighbours at last (phase.py). The method is ours.
 """
 
 from __future__ import annotations
@@ -232,8 +232,8 @@ def _correlation(prints: Prints, overlay: Overlay, pairs: NDArray) -> float:
     some = pairs[:: max(1, len(pairs) // _SOME)]
     for low in range(0, len(some), _CHUNK):
         part = some[low : low + _CHUNK]
-        a, contrast_a = normalised(overlay.both(prints.grey.grids[part[:, 1]]))
-        b, contrast_b = normalised(overlay.both(colour=prints.colour.grids[part[:, 0]]))
+        a, contrast_a = normalised(overlay.shared(prints.grey.grids[part[:, 1]]))
+        b, contrast_b = normalised(overlay.shared(colour=prints.colour.grids[part[:, 0]]))
         shown = (np.minimum(contrast_a, contrast_b) > _FLAT)[:, None]
         a, b = a * shown, b * shown
         sums += [np.sum(a * b, dtype=np.float64), np.sum(a * a, dtype=np.float64), np.sum(b * b, dtype=np.float64)]

@@ -127,8 +127,9 @@ def test_a_second_between_an_end_and_a_cut_is_found(end, piece, length):
 def test_a_short_piece_that_the_other_print_lacks_is_not_found_elsewhere():
     """What is left over in both prints is not alike."""
     grey = Print(film(), joined((OWN, 90), WHOLE[60:600], (OWN, 80), WHOLE[680:1130], (OWN, 70)), seed=16)
-    path = found(grey, Print(film(), seed=17))
-    assert Score(path, grey, Print(film(), seed=17)).off.max() <= 1
+    colour = Print(film(), seed=17)
+    path = found(grey, colour)
+    assert Score(path, grey, colour).off.max() <= 1
     assert len(path.segments) == 2
 
 

@@ -26,8 +26,9 @@ from kinemacolor.files import atomic_file
 from kinemacolor.media.probe import best_video
 
 # x264 by frames in parallel writes other bytes from run to run when the cores are busy; by slices it does not. Their number
-# decides the bytes too, so it is the same on every machine.
-DETERMINISTIC = {"threads": 4, "x264-params": "sliced-threads=1"}
+# decides the bytes too, so it is the same on every machine. Its macroblock tree, whose assembly reads memory that nobody
+# wrote where a row is no multiple of its step, writes other bytes in one run of five, whatever the threads.
+DETERMINISTIC = {"threads": 4, "x264-params": "sliced-threads=1:mbtree=0"}
 _BT709 = {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709", "color_range": "tv"}
 
 

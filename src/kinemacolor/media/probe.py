@@ -104,12 +104,25 @@ def open_video(path: Path) -> InputContainer:
     if best_video(container) is None:
         container.close()
         raise UserError(f"{path} is no video (it holds no moving picture): give a file that does.")
+    if best_video(container).codec_context is None:
+        container.close()
+        raise UserError(f"{path} has pictures of a kind that nothing here decodes, or its head is damaged: fetch it again.")
     return container
 
 
 def local_address(path: Path) -> str:
     """A local file as ffmpeg must be told of it: 12:30.mkv by itself would be an address of the protocol `12`."""
     return f"file:{path}"
+
+
+def promised_length(path: Path) -> float | None:
+    """Seconds that a file's head promises, for showing how far a work has come; None where it says nothing.
+
+    Raises:
+        UserError: as `open_video`.
+    """
+    with open_video(path) as container:
+        return container.duration / av.time_base if container.duration else None
 
 
 def best_video(container: InputContainer) -> VideoStream | None:
@@ -152,6 +165,8 @@ class Extent:
         self._good_until = 0.0
         self._damaged = False
         self.frame_rate: Fraction = video.average_rate or video.guessed_rate or Fraction(25)
+        self._usual = float(1 / self.frame_rate)
+        self._bases: dict[int, tuple[int, int]] = {}
         self.frames = 0
         """Pictures to be shown so far."""
         self.end = 0.0
@@ -159,13 +174,20 @@ class Extent:
 
     def add(self, packet: Packet) -> None:
         """Take account of the next packet, of whichever stream."""
-        if packet.size == 0 or packet.time_base is None:
+        if packet.size == 0:
             return
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is None:
             return
-        duration = float(packet.duration * packet.time_base) if packet.duration else 0.0
-        end = float(stamp * packet.time_base) + duration
+        # Whole numbers divided are rounded once, as a fraction would be, in a tenth of the time.
+        if packet.stream_index not in self._bases:
+            base = packet.time_base
+            self._bases[packet.stream_index] = (base.numerator, base.denominator) if base else (0, 0)
+        numerator, denominator = self._bases[packet.stream_index]
+        if not denominator:
+            return
+        duration = packet.duration * numerator / denominator if packet.duration else 0.0
+        end = stamp * numerator / denominator + duration
         self._last_end = max(self._last_end, end)
         if packet.stream_index != self._video.index:
             return
@@ -176,25 +198,39 @@ class Extent:
             return
         if not packet.is_discard and not is_hidden(packet, self._video):
             self.frames += 1
-            end += 0.0 if duration else float(1 / self.frame_rate)
+            end += 0.0 if duration else self._usual
             self.end = max(self.end, end - self._start)
         # No later packet may be shown before its decoding time: up to there, no picture is missing.
         if packet.dts is not None:
-            self._good_until = float(packet.dts * packet.time_base) + (duration or float(1 / self.frame_rate)) - self._start
+            self._good_until = packet.dts * numerator / denominator + (duration or self._usual) - self._start
 
-    def breaks_before(self, time: float) -> bool:
-        """Whether a packet that lacked its tail came before the picture at `time`."""
-        return self._damaged and time >= min(self.end, self._good_until)
+    @property
+    def promised(self) -> float:
+        """How long the file says that it is, in seconds from the start of the video stream; 0 if it does not say."""
+        return max(0.0, self._promised - self._start)
+
+    @property
+    def lists_all(self) -> bool:
+        """Whether an index names every packet, so that none can go missing in the middle."""
+        return self._is_mov
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether there is less than the file promised."""
+        if self._indexed:
+            return self._seen < self._indexed
+        # Heads round, and sound may end a little before or after the pictures.
+        return self._last_end < self._promised - max(0.5, 2 / float(self.frame_rate))
+
+    @property
+    def ends_short(self) -> bool:
+        """Whether as much as one picture may be missing at the end, or the head rounds upwards; no reason to call a file damaged."""
+        return self._last_end < self._promised - 0.9 * self._usual
 
     @property
     def last_good_time(self) -> float | None:
         """None if the file holds all it promised; otherwise the end of the complete part, in seconds."""
-        if self._indexed:
-            short = self._seen < self._indexed
-        else:
-            # Heads round, and sound may end a little before or after the pictures.
-            short = self._last_end < self._promised - max(0.5, 2 / float(self.frame_rate))
-        if not (short or self._damaged):
+        if not (self.ends_early or self._damaged):
             return None
         # Rounded down: half a millisecond more could be the beginning of the first picture that is missing.
         return math.floor(max(0.0, min(self.end, self._good_until)) * 1000 + 1e-6) / 1000

@@ -9,6 +9,7 @@ out. Where the list and the pictures disagree, the film is decoded from its star
 from __future__ import annotations
 
 import functools
+import itertools
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Set
 from fractions import Fraction
@@ -21,10 +22,17 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from kinemacolor.errors import UserError
-from kinemacolor.media.decode import Picture, decode, pixels_of
-from kinemacolor.media.probe import Probe, best_video, is_hidden, open_video
+from kinemacolor.media.decode import Picture, decode, frames_of, picture_of, pixel_aspect
+from kinemacolor.media.nals import Joints
+from kinemacolor.media.order import Order, begins_closed, is_shown, stamps_are_guessed, take_head
+from kinemacolor.media.probe import Probe, best_video, open_video
+from kinemacolor.media.salvage import STRICT
 
 _LATE = 0.25  # seconds: AVI files whose frames lean on later ones begin a frame or two after their own zero
+
+
+class _Damaged(Exception):
+    """What follows is for the full decode to judge."""
 
 
 def decode_stretch(
@@ -47,14 +55,22 @@ def decode_stretch(
         yield from decode(path, start=start, end=end, grey=grey, wanted=wanted, allow_truncated=True)
         return
     converter = VideoReformatter()
-    while first is not None:
-        number, frame = first
-        time = float(frame.pts * frame.time_base - origin)
-        if time >= end:
-            return
-        if wanted is None or number in wanted:
-            yield Picture(number, time, pixels_of(converter, frame, grey, None))
-        first = next(frames, None)
+    with open_video(path) as container:
+        aspect = pixel_aspect(best_video(container))
+    number = -1
+    try:
+        while first is not None:
+            number, frame = first
+            time = float(frame.pts * frame.time_base - origin)
+            if time >= end:
+                return
+            if wanted is None or number in wanted:
+                yield picture_of(converter, number, time, frame, aspect, grey=grey)
+            first = next(frames, None)
+    except _Damaged:
+        for picture in decode(path, start=start, end=end, grey=grey, wanted=wanted, allow_truncated=True):
+            if picture.number > number:
+                yield picture
 
 
 def frames_from(path: Path, first: int) -> Iterator[tuple[int, VideoFrame]]:
@@ -67,28 +83,22 @@ def frames_from(path: Path, first: int) -> Iterator[tuple[int, VideoFrame]]:
     """
     path = Path(path)
     stat = path.stat() if first > 0 and path.exists() else None
+    given = -1
     if stat is not None:
         stamps, keys, origin, base = _listed(path, (stat.st_mtime_ns, stat.st_size))
         before = bisect_right(keys, stamps[first]) if keys and first < len(stamps) else 0
         if before >= 2:
-            given, start = -1, float(stamps[first] * base - origin)
-            for given, frame in _from_key(path, stamps, keys[before - 2], start, origin, base):
-                yield given, frame
-            if given >= 0:  # otherwise the list was wrong, and nothing was given
-                return
-    with open_video(path) as container:
-        video = best_video(container)
-        video.thread_type = "FRAME"
-        number = -1
-        for packet in container.demux(video):
+            start = float(stamps[first] * base - origin)
             try:
-                frames = [] if packet.is_corrupt else packet.decode()
-            except av.error.FFmpegError:
-                continue
-            for frame in frames:
-                number += 1
-                if number >= first and not frame.is_corrupt:
-                    yield number, frame
+                for given, frame in _from_key(path, stamps, keys[before - 2], start, origin, base):
+                    yield given, frame
+                if given >= 0:  # otherwise the list was wrong, and nothing was given
+                    return
+            except _Damaged:
+                pass
+    for number, _, frame in frames_of(path, allow_truncated=True):
+        if number >= first and number > given:
+            yield number, frame
 
 
 def even_rate(path: Path, found: Probe) -> tuple[int, Fraction]:
@@ -138,11 +148,13 @@ def _listed(path: Path, _version: tuple[int, int] | None) -> tuple[list[int], li
         video = best_video(container)
         base = video.time_base
         origin = (video.start_time or 0) * base
-        stamps, keys = [], []
+        stamps, keys, guessed = [], [], stamps_are_guessed(container, video)
+        joints = Joints(video)
         for packet in container.demux(video):
-            if packet.size == 0 or packet.is_discard or is_hidden(packet, video):
+            _, skipped = joints.meet(packet)
+            if skipped or not is_shown(packet, video):
                 continue
-            if packet.pts is None or packet.is_corrupt:
+            if packet.pts is None or packet.is_corrupt or guessed:
                 return [], [], origin, base
             stamps.append(packet.pts)
             if packet.is_keyframe:
@@ -155,26 +167,41 @@ def _listed(path: Path, _version: tuple[int, int] | None) -> tuple[list[int], li
 def _from_key(
     path: Path, stamps: list[int], key: int, start: float, origin: object, base: object
 ) -> Iterator[tuple[int, VideoFrame]]:
-    """Numbered frames from `start` on, decoded from the picture stamped `key`; none if these are not the pictures listed."""
+    """Numbered frames from `start` on, decoded from the picture stamped `key`; none if these are not the pictures listed.
+
+    Raises:
+        _Damaged: after the first of them, where pictures are damaged or others than those listed.
+    """
     with open_video(path) as container:
         video = best_video(container)
         video.thread_type = "FRAME"
-        number, given = bisect_left(stamps, key), False
+        number, given, order = bisect_left(stamps, key), False, Order()
         try:
             container.seek(key, stream=video)
-            for frame in container.decode(video):
-                if frame.pts is None or frame.time_base != base:
-                    return
-                if frame.pts < key or frame.is_corrupt:  # leads an open group whose other half was not read, or is damaged
-                    continue
-                if number >= len(stamps) or frame.pts != stamps[number]:
-                    if given:  # a damaged picture in between was left out, as `decode` does
-                        number = bisect_left(stamps, frame.pts)
-                    else:
-                        return
-                if float(frame.pts * frame.time_base - origin) >= start:
-                    yield number, frame
-                    given = True
-                number += 1
+            packets = container.demux(video)
+            head = list(take_head(packets, video))
+            video.codec_context.options = dict(STRICT) if begins_closed(head, video) else {}
+            for position, packet in enumerate(itertools.chain(head, packets)):
+                if is_shown(packet, video):
+                    order.add(packet, position)
+                for frame in packet.decode():
+                    if frame.pts is not None and frame.pts < key:  # leads an open group whose other half was not read
+                        continue
+                    order.place(frame)
+                    if frame.is_corrupt or packet.is_corrupt or order.lost is not None:
+                        raise _Damaged
+                for _, frame in order.free(all_of_them=packet.size == 0):
+                    if number >= len(stamps) or frame.pts != stamps[number] or frame.time_base != base:
+                        raise _Damaged
+                    if float(frame.pts * frame.time_base - origin) >= start:
+                        yield number, frame
+                        given = True
+                    number += 1
+            if number == len(stamps):
+                return
+        except _Damaged:
+            pass
         except av.error.FFmpegError:
-            return
+            pass
+        if given:
+            raise _Damaged

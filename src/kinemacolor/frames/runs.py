@@ -35,11 +35,11 @@ def begins(rows: pd.DataFrame) -> np.ndarray:
         found[1:] |= np.diff(rows["at"].to_numpy(np.int64)) != 1
         for name in ("store", "clip", "split"):
             if name in rows:
-                column = rows[name].to_numpy()
-                found[1:] |= column[1:] != column[:-1]
+                column = rows[name].array  # text stays in Arrow: a million Python strings would not stay small
+                found[1:] |= np.asarray(column[1:] != column[:-1], bool)
     return found
 
 
 def lengths(starts: np.ndarray) -> np.ndarray:
     """Frames of each run, in order, of what `begins` gave."""
-    return np.diff([*np.flatnonzero(starts), len(starts)])
+    return np.diff(np.append(np.flatnonzero(starts), len(starts)))

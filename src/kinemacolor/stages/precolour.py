@@ -16,7 +16,8 @@ from kinemacolor import colorize
 from kinemacolor.colour import lab_to_rgb, lightness_of_grey, rgb_to_lab, to_uint8
 from kinemacolor.errors import UserError
 from kinemacolor.files import atomic_folder, refuse_foreign, sha256_of, write_json
-from kinemacolor.frames.index import FrameStore, ShardWriter, located, open_stores
+from kinemacolor.frames.index import FrameStore, located, open_stores
+from kinemacolor.frames.shards import ShardWriter
 from kinemacolor.media.progress import shown
 
 _MARKER = "precolour.json"

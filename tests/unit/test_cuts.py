@@ -7,8 +7,9 @@ import skimage.data
 import torch
 
 from kinemacolor.colour import lightness_of_grey
-from kinemacolor.frames.cuts import CutDetector, distances, thumbnails
-from kinemacolor.frames.index import FrameStore, ShardWriter
+from kinemacolor.frames.cuts import CutDetector, distances, shots_of, thumbnails
+from kinemacolor.frames.index import FrameStore
+from kinemacolor.frames.shards import ShardWriter
 from kinemacolor.params import FilterParams
 from kinemacolor.stages.filter import filter_frames
 
@@ -92,13 +93,28 @@ def test_the_filter_table_says_where_shots_sources_and_clips_begin(tmp_path):
     split = index[["source", "frame"]].assign(split="train").iloc[[*range(8), *range(9, 27)]]
     split.to_parquet(tmp_path / "split.parquet", index=False)
     table = filter_frames(
-        [first, second], split=tmp_path / "split.parquet", params=FilterParams(), out=tmp_path / "filter.parquet"
+        [first, second], split=tmp_path / "split.parquet", params=FilterParams(grey=0), out=tmp_path / "filter.parquet"
     )
-    assert list(table.columns) == ["source", "frame", "split", "keep", "reason", "mean_chroma", "cut"]
+    assert list(table.columns) == ["source", "frame", "split", "keep", "reason", "mean_chroma", "colour", "cut"]
     assert table["cut"].dtype == bool and table["keep"].all()
     cuts = table.loc[table["cut"], ["source", "frame"]].values.tolist()
     assert cuts == [["a", 0], ["a", 27], ["b", 0], ["b", 15], ["b", 24]]
     again = filter_frames(
-        [first, second], split=tmp_path / "split.parquet", params=FilterParams(), out=tmp_path / "again.parquet"
+        [first, second], split=tmp_path / "split.parquet", params=FilterParams(grey=0), out=tmp_path / "again.parquet"
     )
     pd.testing.assert_frame_equal(table, again)
+    found = np.concatenate([shots_of(FrameStore(folder)) for folder in (first, second)])
+    assert index.loc[found, ["source", "frame"]].values.tolist() == cuts
+    photographs = shots_of(FrameStore(store(tmp_path / "c", "c", shot(0, 5), clips=[f"{n}.jpg" for n in range(5)])))
+    assert photographs.all()
+
+
+def test_where_clips_begin_nothing_is_compared_and_levels_are_forgotten():
+    lightness = film(shot(0, 12, speed=0.02), shot(1, 9), shot(2, 14, speed=0.02))
+    begins = torch.zeros(35, dtype=torch.bool)
+    begins[[5, 6, 30]] = True
+    detector, parts = CutDetector(), []
+    for part, known in zip(lightness.split([1, 8, 1, 1, 20, 4]), begins.split([1, 8, 1, 1, 20, 4]), strict=True):
+        parts.append(detector(part, known))
+    apart = torch.cat([CutDetector()(part) for part in lightness.split([5, 1, 24, 5])])
+    assert torch.equal(torch.cat(parts), apart)

@@ -5,29 +5,26 @@ and a figure computed with `skimage.color.rgb2lab` are the same figure. OpenCV's
 and 2.5 in 8 bits, which is why no library is mixed in (models.md, sections 0 and 10).
 
 Pictures are channel first. 8-bit pictures go through a table of 256 linear values, which is exact and spares the slowest
-power. On a CPU large batches are worked through in slabs that stay in the cache, which makes them two to three times
-faster. The 3x3 matrices are written out as sums: a matrix product would run in TF32 or bfloat16 under autocast or a
-lowered matmul precision, and colours would change with a switch of the trainer.
+power; on a CPU they have compiled code of their own (lab_kernels.py). Other large batches on a CPU are worked through in slabs
+that stay in the cache, which makes them two to three times faster. The 3x3 matrices are written out as sums: a matrix
+product would run in TF32 or bfloat16 under autocast or a lowered matmul precision, and colours would change with a switch of
+the trainer.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-# IEC 61966-2-1 and CIE 15 as scikit-image 0.26 rounds them.
-_XYZ_FROM_RGB = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
-_WHITE = (0.95047, 1.0, 1.08883)
-_CUBE_FROM = 0.008856  # below it the cube root gives way to a straight line
-_SLOPE, _OFFSET = 7.787, 16.0 / 116.0
+from kinemacolor.lab_values import CUBE_FROM, OFFSET, RATIOS_FROM_RGB, SLOPE, lightness_steps, linear_steps
+
 _SLAB = 2**16  # pixels whose temporaries stay in a core's cache
 
-# Rows divided by the white point: linear RGB to X/Xn, Y/Yn, Z/Zn; and back.
-_RATIOS_FROM_RGB = tuple(tuple(value / white for value in row) for row, white in zip(_XYZ_FROM_RGB, _WHITE, strict=True))
-_RGB_FROM_RATIOS = tuple(map(tuple, torch.linalg.inv(torch.tensor(_RATIOS_FROM_RGB, dtype=torch.float64)).tolist()))
+_RGB_FROM_RATIOS = tuple(map(tuple, torch.linalg.inv(torch.tensor(RATIOS_FROM_RGB, dtype=torch.float64)).tolist()))
 
 
 def rgb_to_lab(rgb: Tensor) -> Tensor:
@@ -38,16 +35,26 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
 
     Returns:
         float32 (..., 3, H, W): L in [0, 100], a and b unscaled. Within 1e-4 of `skimage.color.rgb2lab` in float64
-        (7e-5 over all 2^24 colours of 8 bits, 8e-5 given as float, on a CPU).
+        (8e-5 over all 2^24 colours of 8 bits, and given as float, on a CPU). Of uint8 on a CPU, outside of torch.compile,
+        the same bytes on every machine of one kind, with any number of threads and for any batch a pixel is in; the tables
+        behind it are numpy's, whose powers may differ in the last digit on another. On a GPU, and of floats, the last
+        digits differ: from those of the CPU, and from one GPU or batch to another.
         Differentiable for floating-point input.
     """
     _check(rgb, 3)
+    if _has_kernel(rgb):
+        from kinemacolor.lab_kernels import rgb_to_lab as convert  # numba takes half a second to import
+
+        lab = torch.empty(rgb.shape, dtype=torch.float32)
+        pictures = (math.prod(rgb.shape[:-3]), *rgb.shape[-3:])
+        convert(rgb.contiguous().view(pictures).numpy(), lab.view(pictures).numpy(), threads=torch.get_num_threads())
+        return lab
     return _in_slabs(_to_lab, rgb)
 
 
 def _to_lab(rgb: Tensor) -> Tensor:
     red, green, blue = _linear(rgb).unbind(-3)
-    x, y, z = (_root(_weigh(row, red, green, blue)) for row in _RATIOS_FROM_RGB)
+    x, y, z = (_root(_weigh(row, red, green, blue)) for row in RATIOS_FROM_RGB)
     return torch.stack((116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)), dim=-3)
 
 
@@ -97,6 +104,14 @@ def lightness_of_grey(grey: Tensor) -> Tensor:
         float32 (..., 1, H, W), L in [0, 100]; equal to the L of `rgb_to_lab` of the same grey as three channels, to 1e-4.
     """
     _check(grey, 1)
+    if _has_kernel(grey):
+        from kinemacolor.lab_kernels import grey_to_lightness as convert
+
+        lightness = torch.empty(grey.shape, dtype=torch.float32)
+        convert(grey.contiguous().numpy(), lightness.numpy(), threads=torch.get_num_threads())
+        return lightness
+    if grey.dtype == torch.uint8:
+        return _looked_up(_lightness_table(grey.device), grey)
     return 116.0 * _root(_linear(grey)) - 16.0
 
 
@@ -129,15 +144,28 @@ def _weigh(row: tuple[float, ...], first: Tensor, second: Tensor, third: Tensor)
     return (first * row[0]).add_(second, alpha=row[1]).add_(third, alpha=row[2])
 
 
+def _has_kernel(rgb: Tensor) -> bool:
+    """Whether compiled code takes it: a real picture of 8 bits, and not what a tracer sees in its place."""
+    return type(rgb) is Tensor and rgb.dtype == torch.uint8 and rgb.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
 @functools.lru_cache(maxsize=8)
-def _table(device: torch.device) -> Tensor:
-    """The linear value of every 8-bit step, computed in float64."""
-    return _expanded(torch.arange(256, dtype=torch.float64) / 255.0).to(device=device, dtype=torch.float32)
+def _linear_table(device: torch.device) -> Tensor:
+    return torch.from_numpy(linear_steps()).to(device)
+
+
+@functools.lru_cache(maxsize=8)
+def _lightness_table(device: torch.device) -> Tensor:
+    return torch.from_numpy(lightness_steps()).to(device)
+
+
+def _looked_up(table: Tensor, steps: Tensor) -> Tensor:
+    return table.index_select(0, steps.reshape(-1).int()).view(steps.shape)
 
 
 def _linear(rgb: Tensor) -> Tensor:
     if rgb.dtype == torch.uint8:
-        return _table(rgb.device).index_select(0, rgb.reshape(-1).int()).view(rgb.shape)
+        return _looked_up(_linear_table(rgb.device), rgb)
     if not rgb.is_floating_point():
         raise ValueError(f"expected uint8 or floating point, got {rgb.dtype}")
     return _expanded(rgb.float())
@@ -158,9 +186,9 @@ def _companded(linear: Tensor) -> Tensor:
 def _root(ratio: Tensor) -> Tensor:
     # The cube root by way of logarithms is a third faster than a power. Clamped first, since its gradient at nought is
     # infinite even where `where` drops it.
-    curve = ratio.clamp(min=_CUBE_FROM).log2().mul_(1 / 3).exp2_()
-    return torch.where(ratio > _CUBE_FROM, curve, ratio * _SLOPE + _OFFSET)
+    curve = ratio.clamp(min=CUBE_FROM).log2().mul_(1 / 3).exp2_()
+    return torch.where(ratio > CUBE_FROM, curve, ratio * SLOPE + OFFSET)
 
 
 def _cube(root: Tensor) -> Tensor:
-    return torch.where(root > 0.2068966, root * root * root, (root - _OFFSET) / _SLOPE)
+    return torch.where(root > 0.2068966, root * root * root, (root - OFFSET) / SLOPE)

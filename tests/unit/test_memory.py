@@ -12,8 +12,9 @@ from kinemacolor.colorize import Colorizer, load, misfits
 from kinemacolor.colour import lab_to_rgb, lightness_of_grey, rgb_to_lab, to_uint8
 from kinemacolor.errors import UserError
 from kinemacolor.files import read_json, sha256_of, write_json
-from kinemacolor.frames.index import FrameStore, ShardWriter
+from kinemacolor.frames.index import FrameStore
 from kinemacolor.frames.loader import Batches, Material
+from kinemacolor.frames.shards import ShardWriter
 from kinemacolor.models import Family
 from kinemacolor.models.coding import AB110, View, ab_coding
 from kinemacolor.models.running import run

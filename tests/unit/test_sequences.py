@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from kinemacolor.colour import rgb_to_lab
 from kinemacolor.errors import UserError
 from kinemacolor.frames import runs
-from kinemacolor.frames.index import FrameStore, ShardWriter
+from kinemacolor.frames.index import FrameStore
 from kinemacolor.frames.loader import Batches, Material, kept
+from kinemacolor.frames.shards import ShardWriter
 from kinemacolor.params import AugmentParams
 
 CPU = torch.device("cpu")

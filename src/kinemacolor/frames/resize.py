@@ -1,7 +1,8 @@
-"""Area-averaged resizing with fractional crops, as two small products with sparse matrices.
+"""Area-averaged resizing with fractional crops: weighted means down the lines, then across.
 
 Each output pixel is the mean of the input area it covers, edges weighted by the share they cover. A crop may begin
-between two pixels, which is what aligning two prints asks for; no library's resize takes such a box.
+between two pixels, which is what aligning two prints asks for; no library's resize takes such a box. The loops are compiled
+(resize_kernel.py) and let go of the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -9,13 +10,11 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from kinemacolor.errors import UserError
 
 _ROUND = 0.5 + 1e-6
-"""A matrix product may add in an order that differs between machines. In float64 the sums then differ by less than
-1e-11, and as halves round up by this margin, no pixel does."""
+"""Sums in float64 are off by less than 1e-11, whatever their order; as halves round up by this margin, no pixel hangs on it."""
 
 Box = tuple[float, float, float, float]
 """left, top, right, bottom in pixels."""
@@ -24,7 +23,8 @@ Box = tuple[float, float, float, float]
 def area_weights(length: int, low: float, high: float, out: int) -> np.ndarray:
     """Weights (out, length) float64 that average the interval [low, high) of a line of pixels into `out` pixels.
 
-    Rows sum to one. Where the interval must grow instead of shrink, weights interpolate linearly between centres.
+    Rows sum to one, and only pixels that the interval touches have weight. Where it must grow instead of shrink, weights
+    interpolate linearly between the centres of those.
     """
     step = (high - low) / out
     pixels = np.arange(length, dtype=np.float64)
@@ -33,12 +33,13 @@ def area_weights(length: int, low: float, high: float, out: int) -> np.ndarray:
         overlap = np.minimum(begin + step, pixels + 1) - np.maximum(begin, pixels)
         weights = np.clip(overlap, 0, None)
     else:
-        centres = np.clip(low + step * (np.arange(out, dtype=np.float64)[:, None] + 0.5) - 0.5, 0, length - 1)
+        first, last = np.floor(low), min(np.ceil(high), length) - 1
+        centres = np.clip(low + step * (np.arange(out, dtype=np.float64)[:, None] + 0.5) - 0.5, first, last)
         weights = np.clip(1 - np.abs(centres - pixels), 0, None)
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def fitted_box(box: Box, height: int, width: int) -> Box:
+def fitted_box(box: Box, height: float, width: float) -> Box:
     """The largest centred box inside `box` with the shape of `height` x `width`."""
     left, top, right, bottom = box
     have = (right - left) / (bottom - top)
@@ -58,6 +59,8 @@ class AreaResize:
         size: height and width wanted.
         box: the part to use, the whole picture by default.
         fit: `crop` cuts the box to the wanted shape, `stretch` ignores shapes, `pad` puts the whole box on black.
+        pixel_aspect: width over height of one pixel of the pictures as it is shown (`Picture.pixel_aspect`). `crop` and `pad`
+            keep the shape that is shown, so that a DVD's discs stay round.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class AreaResize:
         *,
         box: Box | None = None,
         fit: Literal["crop", "stretch", "pad"] = "crop",
+        pixel_aspect: float = 1.0,
     ) -> None:
         self.source, self.size = source, size
         box = box or (0.0, 0.0, float(source[1]), float(source[0]))
@@ -77,16 +81,14 @@ class AreaResize:
             )
         height, width = size
         if fit == "crop":
-            left, top, right, bottom = fitted_box(box, height, width)
+            left, top, right, bottom = fitted_box(box, height, width / pixel_aspect)
         elif fit == "pad":
-            scale = min(height / (bottom - top), width / (right - left))
+            shown = (right - left) * pixel_aspect
+            scale = min(height / (bottom - top), width / shown)
             height = max(1, min(height, round((bottom - top) * scale)))
-            width = max(1, min(width, round((right - left) * scale)))
-        # Only the rows and columns that carry weight are touched.
-        self._rows = slice(int(top), min(source[0], int(np.ceil(bottom))))
-        self._columns = slice(int(left), min(source[1], int(np.ceil(right))))
-        self._down = csr_array(area_weights(source[0], top, bottom, height)[:, self._rows])
-        self._across = csr_array(area_weights(source[1], left, right, width)[:, self._columns])
+            width = max(1, min(width, round(shown * scale)))
+        self._down = _runs(area_weights(source[0], top, bottom, height))
+        self._across = _runs(area_weights(source[1], left, right, width))
         self._offset = ((size[0] - height) // 2, (size[1] - width) // 2)
 
     def __call__(self, picture: np.ndarray) -> np.ndarray:
@@ -95,17 +97,23 @@ class AreaResize:
             raise UserError(
                 f"A frame of {picture.shape[1]}x{picture.shape[0]} pixels stands in a video of {self.source[1]}x{self.source[0]}: re-encode it at one size."
             )
-        part = picture[self._rows, self._columns]
-        part = part.reshape(*part.shape[:2], -1).astype(np.float64)
-        # Rows first: they shrink the larger half of the work with one product over contiguous memory.
-        lines = self._down @ part.reshape(part.shape[0], -1)
-        lines = lines.reshape(-1, part.shape[1], part.shape[2]).transpose(1, 2, 0)
-        columns = self._across @ np.ascontiguousarray(lines).reshape(part.shape[1], -1)
-        planes = np.floor(columns.reshape(-1, *lines.shape[1:]) + _ROUND).astype(np.uint8).transpose(1, 2, 0)
-        planes = np.ascontiguousarray(planes)
-        if planes.shape[1:] == self.size:
-            return planes
-        canvas = np.zeros((planes.shape[0], *self.size), np.uint8)
-        y, x = self._offset
-        canvas[:, y : y + planes.shape[1], x : x + planes.shape[2]] = planes
+        from kinemacolor.frames.resize_kernel import average  # numba takes half a second to import
+
+        channels = 1 if picture.ndim == 2 else picture.shape[2]
+        canvas = np.zeros((channels, *self.size), np.uint8)
+        lines = np.ascontiguousarray(picture, np.uint8).reshape(self.source[0], -1)
+        average(lines, channels, *self._down, *self._across, _ROUND, canvas, *self._offset)
         return canvas
+
+
+def _runs(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of weights (out, length), which are not nought in one run each, without the noughts around it.
+
+    Returns:
+        The first place of each run (out,), how many there are (out,), and the weights (out, longest run).
+    """
+    carries = weights > 0
+    first = carries.argmax(axis=1)
+    count = weights.shape[1] - carries[:, ::-1].argmax(axis=1) - first
+    places = np.minimum(first[:, None] + np.arange(count.max()), weights.shape[1] - 1)
+    return first, count, np.take_along_axis(weights, places, axis=1)

@@ -17,11 +17,13 @@ from skimage.color import lab2rgb, rgb2lab
 
 from kinemacolor.errors import UserError
 from kinemacolor.files import write_json
-from kinemacolor.frames.index import FrameStore, ShardWriter
+from kinemacolor.frames.index import FrameStore
+from kinemacolor.frames.shards import ShardWriter
 from kinemacolor.media.probe import Probe
 from kinemacolor.media.sources import PrintRecord, SourceRecord, read_source
 from kinemacolor.params import Recipe
 from kinemacolor.report import page
+from kinemacolor.report.filtering import Double, Filtering, counts, histogram_svg
 from kinemacolor.report.page import (
     DatasetResult,
     ModelResult,
@@ -102,7 +104,12 @@ def data(tmp_path: Path, picture: Path) -> ReportData:
     )
     source = Source("film", "film_pair", "CC BY 3.0", "A film, (c) Somebody", prints, sync)
     parts = {"train": Part(40, 37, {"grey": 2, "black": 1}), "val": Part(9, 9, {})}
-    dataset = DatasetResult("film", [source], (64, 96), 24, parts, [naive, net], ("naive", naive.metrics), video, picture)
+    doubles = [Double("val", "film", 9, 1, 0), Double("test", "film", 80, 0, 0)]
+    filtering = Filtering(
+        2.5, counts(np.array([3.0, 40.0])), counts(np.array([0.0, 1.0])), doubles, {"film": 0.125}, picture, hue=2
+    )
+    shown = (("naive", naive.metrics), video, picture, filtering)
+    dataset = DatasetResult("film", [source], (64, 96), 24, parts, [naive, net], *shown)
     return ReportData([dataset], "9.9")
 
 
@@ -150,6 +157,23 @@ def built(tmp_path: Path, data: ReportData) -> Page:
     out = tmp_path / "reports" / "index.html"
     build_page(data, out)
     return Page(out)
+
+
+def test_the_page_says_what_was_filtered_and_which_frames_have_doubles(built: Page, data: ReportData, tmp_path: Path):
+    assert "12.50 % of the picture of film, bars or what stands still upon it, not counted" in built.text
+    assert "Under 2.5 a frame is grey; 2 of one hue stay, since much of their film is in colour." in built.text
+    assert "Validation film 9 1 0 11.11 % (high)" in built.text and "Test film 80 0 0 0 %" in built.text
+    assert "threshold 2.5" in built.text and "left out as grey" in built.text
+    html = (tmp_path / "reports" / "index.html").read_text()
+    assert 'alt="The frames of film nearest to the threshold' in html
+    filtering = data.datasets[0].filtering
+    svg = histogram_svg(filtering, "film")
+    assert svg == histogram_svg(filtering, "film") and "currentColor" in svg and 'role="img" aria-label="Frames of film' in svg
+    off = replace(filtering, grey=0, dropped=counts(np.empty(0)))
+    assert "threshold" not in histogram_svg(off, "film") and "left out as grey" not in histogram_svg(off, "film").split(">", 1)[1]
+    silent = replace(data.datasets[0], filtering=None)
+    build_page(replace(data, datasets=[silent]), tmp_path / "reports" / "silent.html")
+    assert "Dropped, grey" in Page(tmp_path / "reports" / "silent.html").text
 
 
 def test_the_page_holds_the_figures(built: Page):

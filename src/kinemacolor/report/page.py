@@ -19,6 +19,7 @@ import jinja2
 from markupsafe import Markup
 
 from kinemacolor.files import atomic_file
+from kinemacolor.report.filtering import Filtering, histogram_svg
 from kinemacolor.report.plots import Curves, colours, curves_svg
 from kinemacolor.report.segments import Agreement
 
@@ -151,6 +152,7 @@ class DatasetResult:
     reference: tuple[str, Mapping[str, Mapping[str, float]]] | None = None
     video: Path | None = None
     poster: Path | None = None
+    filtering: Filtering | None = None
 
 
 @dataclass(frozen=True)
@@ -223,6 +225,7 @@ def build_page(data: ReportData, out: Path) -> None:
         "folded": FOLDED,
         "columns": COLUMNS,
         "curves": _curves,
+        "histogram": lambda dataset: Markup(histogram_svg(dataset.filtering, dataset.name)),
         "headline": headline,
         "colour": colours([model.name for dataset in data.datasets for model in dataset.models]),
         "epochs": chosen_epochs,

@@ -26,7 +26,8 @@ NEUTRAL = "#8c8780"
 PALETTE = ("#d0502f", "#23907a", "#d29a1c", "#5769b8", "#a3538f", "#6d9a3a", "#3f9ac4", "#8a6144")
 """Red and green first: the two colours of Kinemacolor. All of them stand out from white and from near-black."""
 
-_INK = "#010203"  # stands for the page's ink until the vectors are written
+INK = "#010203"
+"""Stands for the page's ink until the vectors are written."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +49,18 @@ def curves_svg(curves: Curves, colour: Mapping[str, str]) -> list[tuple[str, str
     drawn = []
     for title, draw in _plots(curves):
         figure = Figure(figsize=(5.2, 3.4), layout="constrained")
-        with matplotlib.rc_context(_style(_INK) | {"svg.fonttype": "none", "svg.hashsalt": title}):
+        with matplotlib.rc_context(inked(INK) | {"svg.fonttype": "none", "svg.hashsalt": title}):
             draw(figure.add_subplot(), curves, colour)
             target = io.StringIO()
             figure.savefig(target, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-        drawn.append((title, _inline(target.getvalue(), title)))
+        drawn.append((title, inline(target.getvalue(), title)))
     return drawn
 
 
 def save_curves(curves: Curves, colour: Mapping[str, str], out: Path) -> None:
     """The same as one PNG on white. Nothing trained gives an empty figure that says so."""
     plots = _plots(curves)
-    with matplotlib.rc_context(_style("#26221e")):
+    with matplotlib.rc_context(inked("#26221e")):
         figure = Figure(figsize=(5.6 * max(1, len(plots)), 3.6), layout="constrained", dpi=110)
         for place, (title, draw) in enumerate(plots, start=1):
             axes = figure.add_subplot(1, len(plots), place)
@@ -123,18 +124,19 @@ def _finish(axes: Axes, curves: Curves) -> None:
     axes.legend(frameon=False, fontsize=8.5, loc="best")
 
 
-def _style(ink: str) -> dict[str, Any]:
-    inked = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color")
-    return {key: ink for key in inked} | {"font.size": 9.5, "lines.linewidth": 1.9, "text.usetex": False, "axes.linewidth": 0.7}
+def inked(ink: str) -> dict[str, Any]:
+    """matplotlib's settings for a plot whose axes and letters are of one colour."""
+    names = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color")
+    return {key: ink for key in names} | {"font.size": 9.5, "lines.linewidth": 1.9, "text.usetex": False, "axes.linewidth": 0.7}
 
 
-def _inline(svg: str, title: str) -> str:
+def inline(svg: str, title: str) -> str:
     """matplotlib's file as an element of a page: no head, its size from the page, its ink from the text around it."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(<svg [^>]*?) (?:width|height)="[^"]*"', r"\1", svg)
     svg = re.sub(r'(<svg [^>]*?) (?:width|height)="[^"]*"', r"\1", svg)
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1).replace(_INK, "currentColor")
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1).replace(INK, "currentColor")
 
 
 def small_copy(picture: Path, out: Path, *, limit: int = 380_000) -> None:

@@ -9,6 +9,7 @@ import lzma
 import random
 import re
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from kinemacolor.errors import UserError
+from kinemacolor.media import archive
 from kinemacolor.media.archive import DamagedArchive, extract, members
 
 from .serving import tarred, zipped
@@ -61,7 +63,7 @@ def plain_tar(files: dict[str, bytes], **options: object) -> bytes:
 
 def read_all(path: Path) -> dict[str, bytes]:
     with members(path, path.parent, key="k") as opened:
-        return {name: opened.read(name, 1 << 20) for name in opened.names}
+        return {name: opened.read(where, 1 << 20) for name, where in opened.entries()}
 
 
 @pytest.mark.parametrize("packed", [bytes, gzip.compress, bz2.compress, lzma.compress])
@@ -121,3 +123,124 @@ def test_a_cut_archive_is_named(tmp_path: Path, name: str, share: float) -> None
     with pytest.raises(UserError, match=rf"{re.escape(name)} is no tar or zip, or a damaged one"):
         extract(tmp_path / name, ["film.mp4"], tmp_path / "taken.mp4", key="k")
     assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+# --------------------------------------------------------------------------------------------- very many members
+
+
+def listed(path: Path) -> list[str]:
+    with members(path, path.parent, key="k") as opened:
+        return [name for name, _ in opened.entries()]
+
+
+NAMES = ["plain.txt", "ä/ü.txt", "with space.txt", "a/" * 40 + "deep.txt", "\U0001f600.txt"]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("before", [b"", b"#!/bin/sh\nexit\n" * 40])
+@pytest.mark.parametrize("comment", [b"", b"PK\x05 and more of a comment" * 9])
+def test_every_zip_that_zipfile_reads_is_read(tmp_path: Path, method: int, before: bytes, comment: bytes) -> None:
+    files = {name: random.Random(name).randbytes(900) * 3 for name in NAMES}
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as archive:
+        archive.comment = comment
+        archive.mkdir("folder")
+        for name, content in files.items():
+            entry = zipfile.ZipInfo(name)
+            entry.compress_type, entry.comment, entry.extra = method, b"of a member", b"\x99\x99\x04\x00more"
+            with archive.open(entry, "w", force_zip64=name == "plain.txt") as content_file:
+                content_file.write(content)
+    (tmp_path / "a.zip").write_bytes(before + stream.getvalue())
+    assert read_all(tmp_path / "a.zip") == files
+    assert listed(tmp_path / "a.zip") == list(files)
+
+
+def test_a_zip_with_more_members_than_its_old_form_could_count(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for number in range(66_000):
+            archive.writestr(zipfile.ZipInfo(f"{number:06d}"), b"")
+        archive.writestr("last", b"content")
+    with members(tmp_path / "a.zip", tmp_path, key="k") as opened:
+        whereabouts = dict(opened.entries())
+        assert len(whereabouts) == 66_001 and opened.read(whereabouts["last"], 7) == b"content"
+        with pytest.raises(ValueError, match="larger than 0 MiB"):
+            opened.read(whereabouts["last"], 6)
+
+
+@pytest.mark.parametrize("form", ["zip", "tar"])
+def test_memory_does_not_grow_with_the_members(tmp_path: Path, form: str) -> None:
+    most = []
+    for count in (500, 4000):
+        files = {f"folder/a name of some length {number:06d}.jpg": b"" for number in range(count)}
+        path = tmp_path / f"{count}.{form}"
+        path.write_bytes(zipped(**files) if form == "zip" else plain_tar(files))
+        tracemalloc.start()
+        try:
+            with members(path, tmp_path, key="k") as opened:
+                assert sum(1 for _ in opened.entries()) == count
+            most.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    # zipfile holds 700 bytes for a member and tarfile a thousand: 2.4 MB and more between the two.
+    assert most[1] - most[0] < 1_000_000
+
+
+def test_of_members_with_one_name_the_last_is_meant(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for content in (b"first", b"second"):
+            entry = tarfile.TarInfo("a.txt")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    (tmp_path / "a.tar").write_bytes(stream.getvalue())
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        for content in (b"first", b"second"):
+            archive.writestr("a.txt", content)
+    for name in ("a.tar", "a.zip"):
+        assert read_all(tmp_path / name) == {"a.txt": b"second"}
+        extract(tmp_path / name, ["a.txt"], tmp_path / "taken.txt", key="k")
+        assert (tmp_path / "taken.txt").read_bytes() == b"second"
+
+
+def test_a_damaged_directory_or_member_of_a_zip_is_told(tmp_path: Path) -> None:
+    whole = bytearray(zipped(**{f"{number}.txt": random.Random(number).randbytes(700) for number in range(4)}))
+    path, directory = tmp_path / "a.zip", whole.index(b"PK\x01\x02")
+    damaged = whole.copy()
+    damaged[whole.index(b"PK\x01\x02", directory + 4)] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(DamagedArchive, match=r"a\.zip is no tar or zip, or a damaged one"):
+        read_all(path)
+    damaged = whole.copy()
+    damaged[300] ^= 1  # inside the first member
+    path.write_bytes(damaged)
+    with members(path, tmp_path, key="k") as opened:
+        entries = dict(opened.entries())
+        assert len(opened.read(entries["3.txt"], 1000)) == 700
+        with pytest.raises(ValueError, match=r"CRC|invalid|incorrect|Error"):
+            opened.read(entries["0.txt"], 1000)
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
+def test_a_bomb_is_not_unpacked(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "_HARMLESS", 1 << 20)  # else it would take a gigabyte
+    path = tmp_path / "a.tar"
+    plain = plain_tar({"zeros.txt": bytes(40 << 20)})
+    path.write_bytes({"gz": gzip, "bz2": bz2, "xz": lzma}[kind].compress(plain))
+    sentence = r"a\.tar unpacks into more than 200 times its \d+ bytes, as no honest archive does: correct k\.$"
+    with pytest.raises(UserError, match=sentence), members(path, tmp_path, key="k"):
+        pass
+    with pytest.raises(UserError, match=sentence):
+        extract(path, ["zeros.txt"], tmp_path / "taken.txt", key="k")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.tar"]
+    monkeypatch.setattr(archive, "_HARMLESS", 64 << 20)
+    extract(path, ["zeros.txt"], tmp_path / "taken.txt", key="k")
+    assert (tmp_path / "taken.txt").read_bytes() == bytes(40 << 20)
+
+
+def test_an_archive_leaves_room_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "_SPARE", 1 << 62)
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(tarred({"a.txt": b"some"}))
+    with pytest.raises(UserError, match=r"a\.tar\.gz unpacks into more than the disk has room for: make room, or correct k\.$"):
+        read_all(path)
+    assert list(tmp_path.iterdir()) == [path]

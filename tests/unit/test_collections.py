@@ -20,6 +20,7 @@ from kinemacolor.errors import UserError
 from kinemacolor.media.clips import clip_name
 from kinemacolor.media.fetch import _says_gone
 from kinemacolor.media.listing import drawn
+from kinemacolor.media.packing import NAMED, pack
 from kinemacolor.media.pictures import BrokenPicture, decode_picture
 from kinemacolor.media.sources import read_source
 from kinemacolor.params import AnySource, ParamsError, section
@@ -365,6 +366,80 @@ def test_one_photograph_under_two_names_is_taken_once(tmp_path: Path, caplog: py
     assert record.pictures.count == 2 and record.broken == ()
     assert "c.png is left out: it is the same file as a/z.png" in caplog.text
     assert "sources.mine: photographs under a second name, left out: 2" in caplog.text
+
+
+def test_what_is_packed_does_not_depend_on_threads_nor_on_what_is_named(tmp_path: Path) -> None:
+    files, _ = photographs()
+    files |= {f"many/{number:03d}.png": encoded_png(number % 40) for number in range(90)}
+    laid_out(tmp_path / "mine", files)
+    source, found = images(path=str(tmp_path / "mine"), max_broken=0.3), []
+    for threads, named in ((1, 1000), (2, 1000), (5, 3)):
+        (out := tmp_path / f"packed{threads}").mkdir()
+        packed = pack(source, tmp_path / "mine", out, key="k", threads=threads, named=named)
+        assert (packed.broken_count, packed.duplicates_count) == (2, 50)
+        assert packed.broken == [{"name": "n03/cut.jpg", "reason": packed.broken[0]["reason"]}, packed.broken[1]]
+        assert len(packed.duplicates) == min(50, named)
+        found.append((packed.digest, packed.record, packed.duplicates[:3], *((out / name).read_bytes() for name in FILES)))
+        assert (out / "left_out.jsonl").exists() == (named == 3)
+    assert found[0] == found[1] == found[2]
+    lines = [json.loads(line) for line in (tmp_path / "packed5/left_out.jsonl").read_text().splitlines()]
+    assert (
+        len(lines) == 52
+        and lines[0]["same_as"] == "many/000.png"
+        and [line["name"] for line in lines[-2:]]
+        == [
+            "n03/cut.jpg",
+            "z.png",
+        ]
+    )
+
+
+FILES = ("pictures.tar", "pictures.parquet")
+
+
+def test_the_tar_is_what_tarfile_writes(tmp_path: Path) -> None:
+    files = {f"{number}.png": encoded_png(number) for number in range(3)} | {
+        "d.odd": encoded_png(3),
+        "e.bmp": 60 * encoded_png(4),
+    }
+    laid_out(tmp_path / "mine", files)
+    out = get(images(path=str(tmp_path / "mine"), pattern="*"), tmp_path)
+    with tarfile.open(tmp_path / "same.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
+        for number, (name, content) in enumerate(files.items()):
+            entry = tarfile.TarInfo(f"{number:08d}{Path(name).suffix if name != 'd.odd' else ''}")
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    assert (out / "pictures.tar").read_bytes() == (tmp_path / "same.tar").read_bytes()
+    assert read_source(out).pictures.files[0][1] == hashlib.sha256((out / "pictures.tar").read_bytes()).hexdigest()
+
+
+def test_what_is_too_much_to_name_is_counted(tmp_path: Path) -> None:
+    mine = laid_out(tmp_path / "mine", {f"{number:04d}.png": b"nothing" for number in range(NAMED + 7)})
+    laid_out(mine, {"good.png": encoded_png(0), "same.png": encoded_png(0)})
+    out = get(images(path=str(mine), max_broken=1), tmp_path)
+    record = read_source(out)
+    assert (len(record.broken), record.broken_count, len(record.duplicates), record.duplicates_count) == (NAMED, NAMED + 7, 1, 1)
+    said = json.loads((out / "source.json").read_text())["left_out"]
+    assert said == {"broken": NAMED + 7, "duplicates": 1, "file": "left_out.jsonl"}
+    lines = [json.loads(line) for line in (out / said["file"]).read_text().splitlines()]
+    assert lines[-1] == {"name": "same.png", "same_as": "good.png"} and [*lines[:NAMED]] == list(record.broken)
+    assert len(lines) == NAMED + 8
+    with pytest.raises(UserError, match=rf"^{NAMED + 1} of {NAMED + 9} pictures cannot be used"):  # not all were looked at
+        get(images(path=str(mine), max_broken=0.1), tmp_path, "strict")
+    assert not (tmp_path / "raw/strict").exists()
+
+
+def test_the_first_few_broken_pictures_are_named_with_the_remedy(tmp_path: Path) -> None:
+    mine = laid_out(tmp_path / "mine", {f"{number:02d}.png": b"nothing" for number in range(5)})
+    laid_out(mine, {f"good{number:02d}.png": encoded_png(number) for number in range(5)})
+    why = r"\(it is no picture\)"
+    few = rf"^5 of 10 pictures cannot be used, more than a share of 0\.4; the first is 00\.png {why}, then 01\.png {why} and "
+    with pytest.raises(UserError, match=few + rf"02\.png {why}: mend or remove them, or raise sources\.toy\.max_broken\.$"):
+        get(images(path=str(mine), max_broken=0.4), tmp_path)
+    assert read_source(get(images(path=str(mine), max_broken=0.5), tmp_path)).broken_count == 5
+    laid_out(mine, {f"good{number:02d}.png": b"" for number in range(5)})
+    with pytest.raises(UserError, match=r"^None of the 10 pictures of .* can be read: correct sources\.none\.$"):
+        get(images(path=str(mine), max_broken=1), tmp_path, "none")
 
 
 def test_an_archive_that_changed_or_is_damaged_is_refused(server: Server, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import bz2
 import contextlib
 import gzip
 import lzma
-import shutil
+import os
+import struct
 import tarfile
 import tempfile
 import zipfile
@@ -21,8 +22,13 @@ from typing import IO, NamedTuple
 
 from kinemacolor.errors import UserError
 from kinemacolor.files import atomic_file
+from kinemacolor.media.zip_directory import ZipDirectory
 
 _BLOCK = 1 << 20
+_FOLD = 200  # times the bytes of its archive that a content may have: what is worth packing is packed far less
+_HARMLESS = 1 << 30  # bytes that it may have however well it was packed
+_SPARE = 64 << 20  # bytes that are left free on the disk
+_WHERE = struct.Struct("<QQ")  # offset and bytes of a member of a tar
 _COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError)
 
@@ -45,7 +51,8 @@ def extract(archive: Path, members: Sequence[str], target: Path, *, key: str) ->
         key: where the members stand in params.yaml, for error messages.
 
     Raises:
-        UserError: a member is missing or is no plain file, or an archive is damaged or none.
+        UserError: a member is missing or is no plain file, an archive is damaged or none, or unpacks into more than is
+            sensible or than the disk has room for.
     """
     with contextlib.ExitStack() as stack:
         temporary = stack.enter_context(atomic_file(target))
@@ -64,7 +71,7 @@ def _copy_member(archive: IO[bytes], member: str, target: IO[bytes], place: str,
     archive.seek(0)
     try:
         with _opened(archive, member, place, key) as content:
-            shutil.copyfileobj(content, target, _BLOCK)
+            _copy(content, target, _size_of(archive), place, key)
     except KeyError:
         raise UserError(f"{place} holds no {member}: correct {key}.") from None
     except (*_DAMAGED, OSError) as error:
@@ -72,6 +79,29 @@ def _copy_member(archive: IO[bytes], member: str, target: IO[bytes], place: str,
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise UserError(_sentence(place, key, error)) from error
+
+
+def _copy(content: IO[bytes], target: IO[bytes], packed: int, place: object, key: str) -> None:
+    """Copy what an archive of `packed` bytes holds, unless it is far too much.
+
+    Raises:
+        UserError: it is a bomb, or would fill the disk.
+    """
+    done = 0
+    while block := content.read(_BLOCK):
+        done += len(block)
+        if done > max(_HARMLESS, _FOLD * packed):
+            raise UserError(
+                f"{place} unpacks into more than {_FOLD} times its {packed} bytes, as no honest archive does: correct {key}."
+            )
+        room = os.fstatvfs(target.fileno())
+        if room.f_bavail * room.f_frsize < _SPARE + len(block):
+            raise UserError(f"{place} unpacks into more than the disk has room for: make room, or correct {key}.")
+        target.write(block)
+
+
+def _size_of(file: IO[bytes]) -> int:
+    return os.fstat(file.fileno()).st_size
 
 
 def _sentence(place: object, key: str, error: Exception) -> str:
@@ -96,17 +126,18 @@ def _is_tar(archive: IO[bytes]) -> bool:
     return True
 
 
-def _all_of(tar: tarfile.TarFile) -> list[tarfile.TarInfo]:
-    """All members of a tar, which must end as one: tarfile takes the end of the file, or nonsense, for the end of the tar.
+def _each_of(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The members of a tar, which must end as one: tarfile takes the end of the file, or nonsense, for the end of the tar.
 
     Raises:
         _CutOff: it does not.
     """
-    found = tar.getmembers()
+    while (entry := tar.next()) is not None:
+        yield entry
+        tar.members.clear()  # or it would remember every one
     tar.fileobj.seek(tar.offset)
     if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise _CutOff("no empty block behind the last member")
-    return found
 
 
 @contextlib.contextmanager
@@ -125,8 +156,12 @@ def _opened(archive: IO[bytes], member: str, place: str, key: str) -> Iterator[I
         return
     archive.seek(0)
     with tarfile.open(fileobj=archive, mode="r:*") as tarred:
-        _all_of(tarred)
-        entry = tarred.getmember(member)
+        entry = None
+        for other in _each_of(tarred):
+            if other.name == member.rstrip("/"):
+                entry = other  # of several the last, which would lie over the others
+        if entry is None:
+            raise KeyError(member)
         if not entry.isreg():
             raise refusal
         with tarred.extractfile(entry) as content:
@@ -136,15 +171,17 @@ def _opened(archive: IO[bytes], member: str, place: str, key: str) -> Iterator[I
 class Members(NamedTuple):
     """The plain files of an open archive."""
 
-    names: list[str]
-    """As the archive has them, each once, in no order."""
-    read: Callable[[str, int], bytes]
-    """The content of one by its name, of no more than so many bytes. A ValueError says that it is larger or damaged."""
+    entries: Callable[[], Iterator[tuple[str, bytes]]]
+    """Their names, as the archive has them, each with its whereabouts; in no order. Of one name the last entry is meant. A
+    DamagedArchive says that the archive is damaged."""
+    read: Callable[[bytes, int], bytes]
+    """The content of one by its whereabouts, of no more than so many bytes; several threads may. A ValueError says that it is
+    larger or damaged."""
 
 
 @contextlib.contextmanager
 def members(archive: Path, scratch: Path, *, key: str) -> Iterator[Members]:
-    """Open an archive to read its files in any order.
+    """Open an archive to read its files in any order. However many there are, nothing of them is held in memory.
 
     A compressed tar can only be read from its beginning, so it is unpacked, still as a tar, into a file without a name.
 
@@ -155,22 +192,36 @@ def members(archive: Path, scratch: Path, *, key: str) -> Iterator[Members]:
 
     Raises:
         DamagedArchive: it is neither, or damaged.
+        UserError: it unpacks into more than is sensible or than the disk has room for.
     """
     with contextlib.ExitStack() as stack:
-        try:
+        with _told(archive, key):
             file: IO[bytes] = stack.enter_context(open(archive, "rb"))
             if not _is_tar(file) and zipfile.is_zipfile(file):
-                opened = _of_zip(stack.enter_context(zipfile.ZipFile(file)))
+                opened = _of_zip(ZipDirectory(file))
             else:
-                opened = _of_tar(stack.enter_context(tarfile.open(fileobj=_plain_tar(file, scratch, stack), mode="r:")))
-        except (*_DAMAGED, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
-            raise DamagedArchive(_sentence(archive, key, error)) from error
-        yield opened
+                plain = _plain_tar(file, scratch, stack, archive, key)
+                opened = _of_tar(stack.enter_context(tarfile.open(fileobj=plain, mode="r:")), plain.fileno())
+
+        def entries() -> Iterator[tuple[str, bytes]]:
+            with _told(archive, key):
+                yield from opened.entries()
+
+        yield Members(entries, opened.read)
 
 
-def _plain_tar(file: IO[bytes], scratch: Path, stack: contextlib.ExitStack) -> IO[bytes]:
+@contextlib.contextmanager
+def _told(archive: Path, key: str) -> Iterator[None]:
+    """Say in a sentence that an archive is damaged."""
+    try:
+        yield
+    except (*_DAMAGED, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise DamagedArchive(_sentence(archive, key, error)) from error
+
+
+def _plain_tar(file: IO[bytes], scratch: Path, stack: contextlib.ExitStack, place: Path, key: str) -> IO[bytes]:
     """An uncompressed tar: the file itself, or its unpacked content."""
     file.seek(0)
     head = file.read(6)
@@ -178,42 +229,47 @@ def _plain_tar(file: IO[bytes], scratch: Path, stack: contextlib.ExitStack) -> I
     for mark, unpacked in _COMPRESSED.items():
         if head.startswith(mark):
             plain: IO[bytes] = stack.enter_context(tempfile.TemporaryFile(dir=scratch))  # noqa: SIM115
-            shutil.copyfileobj(unpacked(file), plain, _BLOCK)
+            _copy(unpacked(file), plain, _size_of(file), place, key)
             plain.seek(0)
             return plain
     return file
 
 
-def _of_zip(archive: zipfile.ZipFile) -> Members:
-    # The file type of a Unix mode: 8 is a plain file, 0 is not said.
-    plain = {entry.filename: entry for entry in archive.infolist() if not entry.is_dir() and entry.external_attr >> 28 in (0, 8)}
+def _of_zip(directory: ZipDirectory) -> Members:
+    def entries() -> Iterator[tuple[str, bytes]]:
+        for entry, record in directory.entries():
+            # The file type of a Unix mode: 8 is a plain file, 0 is not said.
+            if not entry.is_dir() and entry.external_attr >> 28 in (0, 8):
+                yield entry.filename, record
 
-    def read(name: str, limit: int) -> bytes:
+    def read(record: bytes, limit: int) -> bytes:
         try:
-            with archive.open(plain[name]) as content:
-                return _at_most(content, limit)
+            with directory.opened(record) as content:
+                data = content.read(limit + 1)  # what the archive says of its size is not believed
         except (*_DAMAGED, OSError) as error:
             raise ValueError(str(error)) from error
+        return _at_most(data, limit)
 
-    return Members(list(plain), read)
-
-
-def _of_tar(archive: tarfile.TarFile) -> Members:
-    plain = {entry.name: entry for entry in _all_of(archive) if entry.isreg() and not entry.issparse()}
-
-    def read(name: str, limit: int) -> bytes:
-        try:
-            with archive.extractfile(plain[name]) as content:
-                return _at_most(content, limit)
-        except (*_DAMAGED, OSError) as error:
-            raise ValueError(str(error)) from error
-
-    return Members(list(plain), read)
+    return Members(entries, read)
 
 
-def _at_most(content: IO[bytes], limit: int) -> bytes:
-    """All that a file holds; what the archive says of its size is not believed."""
-    data = content.read(limit + 1)
+def _of_tar(archive: tarfile.TarFile, descriptor: int) -> Members:
+    def entries() -> Iterator[tuple[str, bytes]]:
+        for entry in _each_of(archive):
+            if entry.isreg() and not entry.issparse():
+                yield entry.name, _WHERE.pack(entry.offset_data, entry.size)
+
+    def read(where: bytes, limit: int) -> bytes:
+        offset, size = _WHERE.unpack(where)
+        data = os.pread(descriptor, min(size, limit + 1), offset)
+        if len(data) < min(size, limit + 1):
+            raise ValueError("unexpected end of data")
+        return _at_most(data, limit)
+
+    return Members(entries, read)
+
+
+def _at_most(data: bytes, limit: int) -> bytes:
     if len(data) > limit:
         raise ValueError(f"it is larger than {limit >> 20} MiB")
     return data

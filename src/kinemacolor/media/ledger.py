@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kinemacolor.errors import UserError
-from kinemacolor.files import atomic_file, canonical_json, read_json, write_json
+from kinemacolor.files import canonical_json, read_json, write_json
 
 
 class Differs(UserError):
@@ -61,27 +61,3 @@ class Ledger:
 
 def _place(name: str, origin: Any) -> str:
     return canonical_json([name, origin])
-
-
-class PictureLedger:
-    """The first sha256 of every photograph of a folder, as lines that sha256sum reads; written by `save`."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        self._known = {line[66:]: line[:64] for line in lines}
-
-    def check(self, name: str, sha256: str) -> None:
-        """Note a photograph, or refuse one that was another the first time.
-
-        Raises:
-            Differs: it was.
-        """
-        known = self._known.setdefault(name, sha256)
-        if known != sha256:
-            raise Differs(f"{name} has sha256 {sha256}, but {known} when it was first taken: to accept it, delete {self._path}.")
-
-    def save(self) -> None:
-        """Write what was noted."""
-        with atomic_file(self._path) as temporary:
-            temporary.write_text("".join(f"{sha256}  {name}\n" for name, sha256 in sorted(self._known.items())), encoding="utf-8")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from kinemacolor.errors import UserError
@@ -38,24 +39,48 @@ PICTURES = frozenset(
     )
 )
 """Suffixes by which pictures are told."""
+_SHOWN = 3  # broken files that an error names
 
 
 def files_below(folder: Path) -> Iterator[str]:
     """Paths of all files below `folder`, relative to it, with / between the parts, in no order; hidden ones are left out.
 
-    Links are followed, but into no folder twice. Bytes of a name that are no UTF-8 are written as \\xNN.
+    Links are followed, but into no folder twice: of several ways into one, that nearest to the top is taken, and of those the
+    first by name. What may not be read is passed over. A folder's files are told as the system lists them; memory holds only
+    the names of subfolders that are still to be looked into, and two numbers for each folder.
     """
-    seen = {os.path.realpath(folder)}
-    for place, folders, files in os.walk(folder, followlinks=True):
+    seen = {_identity(os.stat(folder))}
+    ahead = [""]
+    while ahead:
+        inside = ahead.pop()
+        folders = []
+        with contextlib.suppress(OSError), os.scandir(os.path.join(folder, inside)) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if _is_folder(entry):
+                    folders.append(entry.name)
+                else:
+                    yield inside + entry.name
         kept = []
-        for name in folders:
-            true = os.path.realpath(os.path.join(place, name))
-            if not name.startswith(".") and true not in seen:
-                seen.add(true)
-                kept.append(name)
-        folders[:] = kept
-        inside = Path(place).relative_to(folder)
-        yield from ((inside / name).as_posix() for name in files if not name.startswith("."))
+        for name in sorted(folders):
+            with contextlib.suppress(OSError):  # it is gone by now
+                true = _identity(os.stat(os.path.join(folder, inside, name)))
+                if true not in seen:
+                    seen.add(true)
+                    kept.append(f"{inside}{name}/")
+        ahead += reversed(kept)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
 
 
 def chosen(names: Iterable[str], *, pattern: str | None, suffixes: frozenset[str]) -> list[str]:
@@ -86,20 +111,25 @@ def readable(name: str) -> str:
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
-def refuse_too_many_broken(broken: list[dict[str, str]], count: int, share: float, *, key: str | None, what: str) -> None:
+def refuse_too_many_broken(
+    broken: Sequence[dict[str, str]], count: int, share: float, *, key: str | None, what: str, number: int | None = None
+) -> None:
     """Raise if more than `share` of `count` files are broken.
 
     Args:
-        broken: {"name", "reason"} of each.
+        broken: {"name", "reason"} of the first ones.
         what: such as clips.
+        number: how many are broken; as many as `broken` if None.
 
     Raises:
-        UserError: there are; names the first.
+        UserError: there are; names the first few.
     """
-    if len(broken) > share * count:
-        first = broken[0]
+    number = len(broken) if number is None else number
+    if number > share * count:
+        first, *more = (f"{entry['name']} ({entry['reason'].rstrip('.')})" for entry in broken[:_SHOWN])
+        then = f", then {' and '.join(more)}" if more else ""
         setting = f"raise {key}.max_broken" if key else "give a larger max_broken in params.yaml"
         raise UserError(
-            f"{len(broken)} of {count} {what} cannot be used, more than a share of {share:g}; the first is {first['name']} "
-            f"({first['reason'].rstrip('.')}): mend or remove them, or {setting}."
+            f"{number} of {count} {what} cannot be used, more than a share of {share:g}; the first is {first}{then}: "
+            f"mend or remove them, or {setting}."
         )

@@ -8,8 +8,10 @@ Colour profiles are not applied: nearly every photograph of the web is sRGB, or 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import struct
+import threading
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -19,9 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from kinemacolor.media.plain_pictures import decode_plain, size_if_surely_whole
+
 LARGEST = 256 << 20
 """Bytes of a file; a larger one is no photograph."""
 _LARGEST_PIXELS = 150_000_000
+_GREAT = 1 << 24  # pixels from which pictures are worked on one at a time
+_one_great = threading.RLock()
+_PROGRAMS = frozenset(("EPS", "WMF"))  # what Pillow hands to another program, or to the system, to be drawn
+_ORIENTATION = 0x0112
 _MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "I;16", "I;16B", "I;16L", "I")
 _BROKEN = (
     OSError,
@@ -49,16 +57,19 @@ def decode_picture(data: bytes) -> NDArray[np.uint8]:
         BrokenPicture: there is none, it breaks off, or it is of a kind that has no colours to show (floating point).
     """
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        with Image.open(io.BytesIO(data), formats=_formats()) as picture:
             if picture.width * picture.height > _LARGEST_PIXELS:
                 raise BrokenPicture(f"{picture.width}x{picture.height} pixels are too many")
             if picture.mode not in _MODES:
                 raise BrokenPicture(f"its pixels are of a kind that is not known ({picture.mode})")
             # Pillow drops the lower half of 16-bit colours, half a step of 255 in the mean; OpenCV gives them whole.
-            wide = picture.mode in ("RGB", "RGBA") and any("16" in str(tile[3]) for tile in picture.tile)
-            picture.load()
-            upright = ImageOps.exif_transpose(_narrowed(picture, data) if wide else picture)
-            return np.ascontiguousarray(np.asarray(_rgb(upright)))
+            wide = picture.mode in ("RGB", "RGBA", "LA") and any("16" in str(tile[3]) for tile in picture.tile)
+            with one_at_a_time(picture.width * picture.height):
+                picture.load()
+                upright = _narrowed(picture, data) if wide else picture
+                if upright.getexif().get(_ORIENTATION, 1) != 1:
+                    upright = ImageOps.exif_transpose(upright)
+                return np.ascontiguousarray(np.asarray(_rgb(upright)))
     except BrokenPicture:
         raise
     except Image.UnidentifiedImageError:
@@ -66,6 +77,43 @@ def decode_picture(data: bytes) -> NDArray[np.uint8]:
     except _BROKEN as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise BrokenPicture(reason) from error
+
+
+def decode_sound(data: bytes | memoryview) -> NDArray[np.uint8]:
+    """The same to the byte as `decode_picture`, sooner, of a file that was decoded before and so is known to be whole.
+
+    Raises:
+        BrokenPicture: it cannot be decoded after all.
+    """
+    plain = decode_plain(data, largest=_GREAT)
+    return decode_picture(bytes(data)) if plain is None else plain
+
+
+def size_of(data: bytes) -> tuple[int, int]:
+    """Height and width of what `decode_picture` gives, which is tried; sooner, where a picture is surely whole.
+
+    Raises:
+        BrokenPicture: it cannot be decoded.
+    """
+    sure = size_if_surely_whole(data, largest=_GREAT)
+    if sure is not None:
+        return sure
+    height, width, _ = decode_picture(data).shape
+    return height, width
+
+
+@contextlib.contextmanager
+def one_at_a_time(pixels: int) -> Iterator[None]:
+    """For work on a picture of so many pixels: the great ones wait for each other, or a few threads would fill the memory."""
+    with _one_great if pixels > _GREAT else contextlib.nullcontext():
+        yield
+
+
+@functools.cache
+def _formats() -> list[str]:
+    """What Pillow reads by itself."""
+    Image.init()
+    return [name for name in Image.ID if name not in _PROGRAMS]
 
 
 @contextlib.contextmanager
@@ -80,9 +128,9 @@ def quietly() -> Iterator[None]:
 def _narrowed(picture: Image.Image, data: bytes) -> Image.Image:
     """The picture in 8 bits, from a file whose colours have 16; with the turn that it says."""
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if values is None or values.dtype != np.uint16 or values.shape != (picture.height, picture.width, len(picture.mode)):
+    order = {"RGB": [2, 1, 0], "RGBA": [2, 1, 0, 3], "LA": [0, 3]}[picture.mode]
+    if values is None or values.dtype != np.uint16 or values.shape != (picture.height, picture.width, max(3, max(order) + 1)):
         return picture
-    order = [2, 1, 0, 3][: values.shape[2]]
     narrow = Image.fromarray(_eight_bits(values[..., order]))
     narrow.info["exif"] = picture.getexif().tobytes()
     return narrow
@@ -99,4 +147,4 @@ def _rgb(picture: Image.Image) -> Image.Image:
     if picture.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
         seen = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen).convert("RGB")
-    return picture.convert("RGB")
+    return picture if picture.mode == "RGB" else picture.convert("RGB")

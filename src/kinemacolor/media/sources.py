@@ -10,7 +10,8 @@ its frames, "offset": grey frame number minus colour frame number of the same pi
 
 A collection has no prints, but an "origin". Clips stand in their order in "clips", each as a print with a "name"; what is
 said of photographs in "pictures": see `gallery`. "broken" names what was left out: {"name", "reason"}; "duplicates" those
-photographs that are the same file as another: {"name", "same_as"}.
+photographs that are the same file as another: {"name", "same_as"}. Where those are too many to name, the first are, and
+"left_out" counts them all: {"broken", "duplicates", "file": the name of a file beside it with a line of JSON for each}.
 """
 
 from __future__ import annotations
@@ -115,6 +116,15 @@ class SourceRecord:
     """Name and reason of each clip or photograph that was left out."""
     duplicates: tuple[dict[str, str], ...] = ()
     """Name of each photograph that was left out as the same file as another, and that one's name (same_as)."""
+    broken_count: int = -1
+    """How many were left out as broken, of which `broken` may name only the first; -1 stands for as many as it names."""
+    duplicates_count: int = -1
+    """The same of `duplicates`."""
+
+    def __post_init__(self) -> None:
+        for name in ("broken", "duplicates"):
+            if getattr(self, f"{name}_count") < 0:
+                object.__setattr__(self, f"{name}_count", len(getattr(self, name)))
 
     @property
     def truth_offset(self) -> int | None:
@@ -182,6 +192,8 @@ class SourceRecord:
             content |= {"clips": [record.to_json() for record in self.clips]}
         if self.pictures is not None:
             content |= {"pictures": self.pictures.to_json(), "duplicates": list(self.duplicates)}
+        if (self.broken_count, self.duplicates_count) != (len(self.broken), len(self.duplicates)):
+            content["left_out"] = {"broken": self.broken_count, "duplicates": self.duplicates_count, "file": "left_out.jsonl"}
         return about | content
 
     def write(self) -> None:
@@ -203,6 +215,8 @@ def read_source(folder: Path) -> SourceRecord:
         pictures = _pictures(value["pictures"]) if "pictures" in value else None
         about = (value[key] for key in ("kind", "licence", "credit", "fetched_at"))
         left_out = {name: tuple(value.get(name, ())) for name in ("broken", "duplicates")}
+        counts = value.get("left_out", {})
+        left_out |= {f"{name}_count": int(counts.get(name, -1)) for name in ("broken", "duplicates")}
         return SourceRecord(folder, *about, prints, value.get("origin", {}), clips, pictures, **left_out)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{folder / 'source.json'} is not what the download stage writes: run that stage again.") from error

@@ -171,7 +171,8 @@ class Collection(Source):
     """Seed of the draw."""
     max_broken: Fraction = 0.05
     """Files that cannot be decoded, and addresses whose site says that the clip is gone or withheld, are left out and named in
-    source.json; more than this share of them is an error. A lost network is an error at once."""
+    source.json (of more than a thousand photographs the first, and beside it in left_out.jsonl all); more than this share of them
+    is an error. A lost network is an error at once."""
 
 
 def _written_out(value: Any) -> Any:

@@ -9,16 +9,17 @@ What only one kind of source needs is imported by it alone, so that editing it f
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import logging
 import shutil
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kinemacolor.errors import UserError
 from kinemacolor.files import atomic_folder, canonical_json, is_full_disk, refuse_foreign, sha256_of
-from kinemacolor.media.ledger import Differs, Ledger, PictureLedger
+from kinemacolor.media.ledger import Differs, Ledger
 from kinemacolor.media.probe import probe, truncated
 from kinemacolor.media.progress import shown
 from kinemacolor.media.sources import ClipRecord, PrintName, PrintRecord, SourceRecord
@@ -32,6 +33,9 @@ from kinemacolor.params import (
     Origin,
     VideoSource,
 )
+
+if TYPE_CHECKING:
+    from kinemacolor.media.packing import Packed
 
 _log = logging.getLogger(__name__)
 _MARKER = "source.json"
@@ -135,7 +139,8 @@ def _download_clips(source: ClipsSource, out: Path, cache: Path, ledger: Ledger,
 def _download_pictures(source: ImagesSource, out: Path, cache: Path, ledger: Ledger, key: str | None) -> SourceRecord:
     """Pack the pictures of a folder where they lie, or those of an archive, which is fetched first if need be."""
     from kinemacolor.media.archive import DamagedArchive
-    from kinemacolor.media.packing import pack
+    from kinemacolor.media.packing import LEFT_OUT, pack
+    from kinemacolor.media.picture_ledger import PictureLedger
 
     origin = _origin(source)
     place, sums = Path(source.path or "").expanduser(), None
@@ -148,28 +153,36 @@ def _download_pictures(source: ImagesSource, out: Path, cache: Path, ledger: Led
     else:
         sums, seen = PictureLedger(cache.parent / f"pictures-{_short(origin)}.sha256"), None
     whole = origin | _part(source)
-    with atomic_folder(out, marker=_MARKER) as folder, shown(f"pictures of {key or place}") as progress:
-        check = sums.check if sums else None
-        try:
-            packed = pack(source, place, folder, key=key, check=check, progress=progress)
-        except DamagedArchive:
-            if source.path is None:  # what was fetched would pass for a finished download
-                place.unlink()
-            raise
-        for left_out in packed.broken:
-            _log.warning("%s is left out: %s", left_out["name"], left_out["reason"])
-        for left_out in packed.duplicates:
-            _log.warning("%s is left out: it is the same file as %s", left_out["name"], left_out["same_as"])
-        if packed.duplicates:
-            _log.warning("%s: photographs under a second name, left out: %d", key or place, len(packed.duplicates))
-        seen = seen or ledger.first_seen("pictures", whole, packed.digest)
-        about = (source.kind, source.licence, source.credit, seen)
-        missing = {"broken": tuple(packed.broken), "duplicates": tuple(packed.duplicates)}
-        written = SourceRecord(folder, *about, {}, whole, pictures=packed.record, **missing)
-        written.write()
-    if sums:
-        sums.save()
+    with sums or contextlib.nullcontext():
+        with atomic_folder(out, marker=_MARKER) as folder, shown(f"pictures of {key or place}") as progress:
+            try:
+                packed = pack(source, place, folder, key=key, check=sums.check if sums else None, progress=progress)
+            except DamagedArchive:
+                if source.path is None:  # what was fetched would pass for a finished download
+                    place.unlink()
+                raise
+            _tell_left_out(packed, key or place, out / LEFT_OUT)
+            seen = seen or ledger.first_seen("pictures", whole, packed.digest)
+            about = (source.kind, source.licence, source.credit, seen)
+            missing = {"broken": tuple(packed.broken), "duplicates": tuple(packed.duplicates)}
+            counts = {"broken_count": packed.broken_count, "duplicates_count": packed.duplicates_count}
+            written = SourceRecord(folder, *about, {}, whole, pictures=packed.record, **missing, **counts)
+            written.write()
+        if sums:
+            sums.save()
     return written
+
+
+def _tell_left_out(packed: Packed, what: object, more: Path) -> None:
+    """Say in the log which photographs are not taken, and where all are named if they are too many."""
+    for left_out in packed.broken:
+        _log.warning("%s is left out: %s", left_out["name"], left_out["reason"])
+    for left_out in packed.duplicates:
+        _log.warning("%s is left out: it is the same file as %s", left_out["name"], left_out["same_as"])
+    if packed.duplicates:
+        _log.warning("%s: photographs under a second name, left out: %d", what, packed.duplicates_count)
+    if (packed.broken_count, packed.duplicates_count) != (len(packed.broken), len(packed.duplicates)):
+        _log.warning("%s: broken photographs, left out: %d; %s names all that are left out", what, packed.broken_count, more)
 
 
 def _archive(source: ImagesSource, place: Path, cache: Path, ledger: Ledger, key: str | None) -> tuple[Path, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +35,17 @@ Slice = Annotated[
 Out = Annotated[Path, typer.Option("--out", help="What to write. It appears when it is complete.")]
 Truncated = Annotated[bool, typer.Option("--allow-truncated", help="Take a video that ends before it says it does.")]
 Sync = Annotated[Path | None, typer.Option("--sync", help="Folder that `sync` wrote; for a film pair.")]
+Every = Annotated[int | None, typer.Option(help="One frame of this many.")]
+Size = Annotated[int | None, typer.Option(help="Side of the square frames in pixels.")]
+Fit = Annotated[str | None, typer.Option(help="crop, stretch or pad.")]
+Start = Annotated[float | None, typer.Option(help="Seconds into the film before the first frame.")]
+End = Annotated[float | None, typer.Option(help="Seconds after which no frame is taken.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads", "-j", min=1, help="How many work at once, as many as there are cores if not given; the bytes are the same."
+    ),
+]
 
 
 def main() -> None:
@@ -139,16 +151,54 @@ def frames(
     params: Slice = None,
     source: Annotated[str, typer.Option(help="Name written into every row.")] = "video",
     sync: Sync = None,
-    every: Annotated[int | None, typer.Option(help="One frame of this many.")] = None,
-    size: Annotated[int | None, typer.Option(help="Side of the square frames in pixels.")] = None,
+    every: Every = None,
+    size: Size = None,
+    fit: Fit = None,
+    start: Start = None,
+    end: End = None,
+    threads: Threads = None,
+    pieces: Annotated[
+        Path | None, typer.Option(help="Folder in which `pieces` wrote all pieces, 0, 1, ...: they are joined.")
+    ] = None,
     allow_truncated: Truncated = False,
 ) -> None:
     """Extract exact frames into shards with an index."""
+    from kinemacolor.frames.moving import summary
     from kinemacolor.stages import frames as stage
 
-    values = _values(params, settings.FramesParams, {"every": every, "size": size})
+    begun = time.monotonic()
+    given = {"every": every, "size": size, "fit": fit, "start": start, "end": end}
+    values = _values(params, settings.FramesParams, given)
     name = checked_name(source, "source")
-    table = stage.frames(video, source=name, params=values, out=out, sync=sync, allow_truncated=allow_truncated)
+    how = {"sync": sync, "allow_truncated": allow_truncated, "threads": threads, "pieces": pieces}
+    table = stage.frames(video, source=name, params=values, out=out, **how)
+    print(f"{out}: {len(table)} frames in {time.monotonic() - begun:.1f} s{summary(out)}", file=sys.stderr)
+
+
+@app.command()
+def pieces(
+    video: Annotated[Path, typer.Argument(help="A video, or the folder of a downloaded source.")],
+    number: Annotated[int, typer.Argument(help="Which piece, counted from 0.")],
+    out: Out,
+    params: Slice = None,
+    source: Annotated[str, typer.Option(help="Name written into every row.")] = "video",
+    sync: Sync = None,
+    every: Every = None,
+    size: Size = None,
+    fit: Fit = None,
+    start: Start = None,
+    end: End = None,
+    of: Annotated[int | None, typer.Option(help="How many pieces there are.")] = None,
+    threads: Threads = None,
+    allow_truncated: Truncated = False,
+) -> None:
+    """Extract one of several parts of a source's frames, which `frames --pieces` joins."""
+    from kinemacolor.stages import pieces as stage
+
+    given = {"every": every, "size": size, "fit": fit, "start": start, "end": end, "pieces": of}
+    values = _values(params, settings.FramesParams, given)
+    how = {"sync": sync, "allow_truncated": allow_truncated, "threads": threads}
+    table = stage.piece(video, number=number, source=checked_name(source, "source"), params=values, out=out, **how)
     print(f"{out}: {len(table)} frames", file=sys.stderr)
 
 
@@ -171,7 +221,7 @@ def filter_(
     split: Annotated[Path, typer.Option(help="File that `split` wrote.")],
     out: Out,
     params: Slice = None,
-    grey: Annotated[float | None, typer.Option(help="Mean chroma under which a frame is grey.")] = None,
+    grey: Annotated[float | None, typer.Option(help="Chroma beyond tint and noise under which a frame is grey.")] = None,
     black: Annotated[float | None, typer.Option(help="Mean lightness under which a frame is black.")] = None,
 ) -> None:
     """Mark the frames that teach no colour, and why."""

@@ -8,7 +8,11 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import os
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,36 +57,51 @@ def params_file(configfiles: Sequence[Path], config: Mapping[str, Any]) -> tuple
 
 
 def write_slices(
-    values: Mapping[str, Any], folder: Path = SLICES, *, alone: bool = True, locks: Path | None = None, unlocking: bool = False
+    values: Mapping[str, Any],
+    folder: Path = SLICES,
+    *,
+    alone: bool = True,
+    locks: Path | None = None,
+    unlocking: bool = False,
+    respread: Sequence[str] = (),
 ) -> None:
     """Write each slice as canonical JSON, only where the content differs, and remove slices of nothing if `alone`.
 
     File times change with content alone, because Snakemake reads them. While a build runs, which is told by Snakemake's locks,
     no slice changes or goes: its jobs that wait would run under other values.
 
+    A slice of pieces is as old as that of the frames: their number, which it alone knows, is no reason to take them again.
+
     Args:
         alone: no preset is in use, and what is not in `values` is nobody's.
         locks: folder that holds files while a build runs, or after one was killed (`LOCKS`); None looks for no build.
         unlocking: Snakemake was started to remove the locks: slices that are there stay as they are.
+        respread: what `respread` says. `forget_pieces` of these comes first: whoever is killed between the two does it again.
 
     Raises:
-        UserError: a slice would change while a build runs.
+        UserError: a slice would change while a build runs, or as `forget_pieces`.
     """
     building = locks is not None and locks.is_dir() and any(locks.iterdir())
     differing = _differing(values, folder)
-    there = [name for name in differing if _slice(folder, name).is_file()]
+    there = [name for name in differing if _slice(folder, name).is_file()] or [f"pieces-{name}" for name in respread]
     if building and there and not unlocking:
         raise UserError(
             f"Another build is running, and {_slice(folder, there[0])} would change under it: wait for its end; "
             "if it was killed, run `snakemake --unlock`."
         )
+    if not unlocking:
+        forget_pieces(respread)
     folder.mkdir(exist_ok=True)
-    for name, text in differing.items():
+    for name, text in sorted(differing.items(), key=lambda item: _frames_of(item[0]) is not None):
         if not unlocking or name not in there:
             with atomic_file(_slice(folder, name)) as temporary:
                 temporary.write_text(text, encoding="utf-8")
-    for stale in folder.glob("*.json") if alone and not building and not unlocking else ():
-        if stale.stem not in values:
+                if (frames := _slice(folder, str(_frames_of(name)))).is_file():
+                    os.utime(temporary, ns=(frames.stat().st_atime_ns, frames.stat().st_mtime_ns))
+    for stale in folder.glob("*.json") if not building and not unlocking else ():
+        # A preset's dataset that is not taken in pieces has no slice of them, as `respread` goes by.
+        whole = _frames_of(stale.stem) in values
+        if stale.stem not in values and (alone or whole):
             stale.unlink()
 
 
@@ -94,6 +113,11 @@ def _differing(values: Mapping[str, Any], folder: Path) -> dict[str, str]:
         for name, text in texts.items()
         if not _slice(folder, name).is_file() or _slice(folder, name).read_text(encoding="utf-8") != text
     }
+
+
+def _frames_of(name: str) -> str | None:
+    """Name of the slice of frames beside one of pieces; None if it is another."""
+    return f"frames-{name.removeprefix('pieces-')}" if name.startswith("pieces-") else None
 
 
 def _slice(folder: Path, name: str) -> Path:
@@ -124,6 +148,68 @@ def _asked(chosen: params.Params, dataset: str, name: str) -> dict[str, str]:
         found["coloured"] = f"data/coloured/{dataset}/{model.precoloured_by}"
         found["before"] = f"data/models/{dataset}/{model.precoloured_by}"
     return found
+
+
+# ------------------------------------------------------------------------------------------------- pieces
+
+
+def pieces_of(chosen: params.Params, dataset: str, source: str) -> int:
+    """Pieces in which the frames of a source are taken; 0 if one job takes them all."""
+    if isinstance(chosen.sources[source], params.ImagesSource) or chosen.datasets[dataset].frames.pieces == 1:
+        return 0
+    return chosen.datasets[dataset].frames.pieces
+
+
+def respread(chosen: params.Params, folder: Path = SLICES) -> list[str]:
+    """Datasets of which there is something, and whose number of pieces is another than when the slices were last written."""
+    found = [name for name in chosen.trained if _pieces_before(name, folder) != chosen.datasets[name].frames.pieces]
+    return [name for name in found if _slice(folder, f"pieces-{name}").is_file() or _frame_folders(name)]
+
+
+def as_taken(chosen: params.Params, folder: Path = SLICES) -> params.Params:
+    """The same, but frames that are there are in as many pieces as the slices say: what a dry run has to look at.
+
+    It may not forget anything (`forget_pieces`), and would say without this that everything is made again.
+    """
+    there = [name for name in respread(chosen, folder) if _frame_folders(name)]
+    datasets = dict(chosen.datasets)
+    for name in there:
+        frames = datasets[name].frames.model_copy(update={"pieces": _pieces_before(name, folder)})
+        datasets[name] = datasets[name].model_copy(update={"frames": frames})
+    return chosen.model_copy(update={"datasets": datasets})
+
+
+def forget_pieces(datasets: Sequence[str]) -> None:
+    """Have Snakemake forget from which inputs it made frames of these datasets, and let go pieces that were never joined.
+
+    Pieces are inputs of frames, and the same frames come of any number of them: without this another number would have them
+    taken again, and all that stands on them trained again. Of what was never recorded there is nothing to forget.
+
+    Raises:
+        UserError: it would not.
+    """
+    for name in datasets:
+        shutil.rmtree(Path("data/pieces") / name, ignore_errors=True)
+    if not (outputs := [folder for name in datasets for folder in _frame_folders(name)]):
+        return
+    command = [sys.executable, "-m", "snakemake", "--snakefile", os.devnull, "--cleanup-metadata", *outputs]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode and "metadata was not present" not in done.stderr + done.stdout:
+        said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise UserError(
+            f"Snakemake could not forget from how many pieces {outputs[0]} was made ({said}): run it again, or set "
+            "frames.pieces back."
+        )
+
+
+def _pieces_before(dataset: str, folder: Path) -> int:
+    path = _slice(folder, f"pieces-{dataset}")
+    return read_json(path, "run snakemake again")["pieces"] if path.is_file() else 1
+
+
+def _frame_folders(dataset: str) -> list[str]:
+    """Folders of frames of a dataset that are there."""
+    return sorted(str(path) for path in Path("data/frames", dataset).glob("*") if path.is_dir())
 
 
 # ----------------------------------------------------------------------------------------------- closures
@@ -191,14 +277,17 @@ def _relative(path: Path) -> Path:
 
 def closures_of(chosen: params.Params) -> dict[str, list[Path]]:
     """Import closure of every stage that the experiments need; by source, weights or model where these differ."""
-    found = {stage: closure(f"{PACKAGE}.stages.{stage}") for stage in ("split", "filter", "embed", "report")}
+    found = {stage: closure(f"{PACKAGE}.stages.{stage}") for stage in ("filter", "embed", "report")}
     found["sync"] = closure(f"{PACKAGE}.stages.sync", without=PHOTOGRAPHS)
     for dataset, names in chosen.experiments.items():
         for source in chosen.datasets[dataset].sources:
             entry = chosen.sources[source]
             found[f"download-{source}"] = closure(f"{PACKAGE}.stages.download", without=unreached_by_source(entry))
-            others = () if isinstance(entry, params.ImagesSource) else PHOTOGRAPHS
-            found[f"frames-{source}"] = closure(f"{PACKAGE}.stages.frames", without=others)
+            found[f"frames-{source}"] = closure(f"{PACKAGE}.stages.frames", without=unreached_by_frames(entry))
+            if pieces_of(chosen, dataset, source):
+                found[f"pieces-{source}"] = closure(f"{PACKAGE}.stages.pieces", without=unreached_by_frames(entry))
+        unread = () if _looks_for_shots(chosen.datasets[dataset].split) else PIXELS
+        found[f"split-{dataset}"] = closure(f"{PACKAGE}.stages.split", without=unread)
         shown = [family for name in names for family in _families(chosen, name)]
         found[f"compare-{dataset}"] = closure(f"{PACKAGE}.stages.compare", shown)
     for name in {name for names in chosen.trained.values() for name in names}:
@@ -220,8 +309,30 @@ def _modules(room: str, names: Iterable[str]) -> list[str]:
     return [f"{PACKAGE}.{room}.{name}" for name in names]
 
 
-PHOTOGRAPHS = tuple(_modules("media", ("gallery", "pictures")))
+PHOTOGRAPHS = (*_modules("media", ("gallery", "pictures")), *_modules("frames", ("photographs",)))
 """Modules that only photographs are read with."""
+
+
+PIXELS = tuple(_modules("frames", ("cuts", "index")))
+"""Modules that splitting reaches only where shots are drawn."""
+
+
+def _looks_for_shots(split: params.AnySplit) -> bool:
+    return isinstance(split, params.SeededSplit) and split.unit == "shot"
+
+
+def unreached_by_frames(source: params.AnySource) -> list[str]:
+    """Modules that taking the frames of a source never reaches: how pairs are cut is no matter of films."""
+    pairs, clips = _modules("frames", ("pairs",)), _modules("frames", ("clips", "in_order"))
+    match source:
+        case params.ImagesSource():
+            return [*pairs, *clips]
+        case params.FilmPairSource():
+            return [*clips, *PHOTOGRAPHS]
+        case params.ClipsSource():
+            return [*pairs, *PHOTOGRAPHS]
+        case _:
+            return [*pairs, *clips, *PHOTOGRAPHS]
 
 
 def unreached_by_source(source: params.AnySource) -> list[str]:
@@ -229,12 +340,12 @@ def unreached_by_source(source: params.AnySource) -> list[str]:
 
     Every one of them is imported inside a function, by that which needs it (tests/unit/test_closures.py looks).
     """
-    parts = {"play", "prints", "clips", "listing", "packing", "gallery", "pictures"}
+    parts = {"play", "prints", "clips", "listing", "packing", "picture_ledger", "gallery", "pictures"}
     match source:
         case params.GameSource():
             return _modules("media", sorted((parts - {"play"}) | {"fetch", *_unreached_by_origins([], direct=False)}))
         case params.ImagesSource():
-            origins, reached = [source], {"listing", "packing", "gallery", "pictures", "archive"}
+            origins, reached = [source], {"listing", "packing", "picture_ledger", "gallery", "pictures", "archive"}
         case params.ClipsSource():
             origins, reached = list(source.list or ()), {"clips", "listing"}
         case params.FilmPairSource(grey=params.MadePrint()):

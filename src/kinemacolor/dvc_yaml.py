@@ -22,6 +22,7 @@ from kinemacolor.errors import UserError
 from kinemacolor.files import atomic_file, canonical_json
 
 DVC_YAML = Path("dvc.yaml")
+PIECES = Path("data/pieces")
 _SHAPE = "# shape: "
 _HEAD = """\
 # Written by `kinemacolor dag` from the Snakefile and params.yaml; a full `snakemake all` does it by itself.
@@ -45,6 +46,9 @@ def param_keys(document: Mapping[str, Any], slice_name: str) -> list[str]:
             wanted = [f"models.{model}", f"datasets.{dataset}.augment"]
         case "weights":
             wanted = [f"weights.{key}"]
+        case "frames" if "pieces" in document["datasets"][key]["frames"]:
+            # All but how many jobs take them, which is no matter of what the frames are.
+            wanted = [f"datasets.{key}.frames.{name}" for name in document["datasets"][key]["frames"] if name != "pieces"]
         case "report" | "":
             wanted = []  # what it shows are its dependencies; embed and precolour have no values of their own
         case _:
@@ -64,15 +68,19 @@ def shape(document: Mapping[str, Any], chosen: params.Params) -> str:
     """Hash of all that dvc.yaml is made from, except values: which stages, which keys, which code, which rules."""
     rules = [Path("Snakefile"), *sorted(Path("workflow/rules").glob("*.smk"))]
     content = {
-        "keys": {name: param_keys(document, name) for name in params.slices(chosen)},
+        "keys": {name: param_keys(document, name) for name in params.slices(chosen) if not _is_of_pieces(name)},
         "sources": {name: _shown(document["datasets"][name]) for name in document["experiments"]},
         "families": {name: chosen.models[name].family for names in chosen.trained.values() for name in names},
         "asked": {f"{dataset}-{name}": asked for (dataset, name), asked in asked_for(chosen).items()},
         "experiments": document["experiments"],
-        "code": {name: [str(path) for path in paths] for name, paths in closures_of(chosen).items()},
+        "code": {name: [str(path) for path in paths] for name, paths in closures_of(chosen).items() if not _is_of_pieces(name)},
         "rules": {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in rules if path.is_file()},
     }
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+
+
+def _is_of_pieces(name: str) -> bool:
+    return name.startswith("pieces-")
 
 
 def _shown(dataset: Mapping[str, Any]) -> list[Any]:
@@ -131,8 +139,11 @@ def written() -> str:
                 metrics.append(f"{out}/metrics.json")
             if job["rule"] == "train":
                 plots.append({f"{out}/curves.json": {"x": "epoch", "y": ["train_loss", "val_loss"]}})
+        allowed = job["rule"]
+        if allowed == "frames" and "pieces" in document["datasets"][job["slice"].removeprefix("frames-")]["frames"]:
+            allowed += " pieces"
         stage = {
-            "cmd": f"snakemake --cores 1 --quiet rules progress --allowed-rules {job['rule']} --force {job['outputs'][0]}  # {job['shell']}",
+            "cmd": f"snakemake --cores 1 --quiet rules progress --allowed-rules {allowed} --force {job['outputs'][0]}  # {job['shell']}",
             "deps": job["deps"],
             "params": param_keys(document, job["slice"]),
             "outs": outs,
@@ -160,7 +171,8 @@ def _check_stage(chosen: params.Params) -> dict[str, Any]:
 def _jobs() -> list[dict[str, Any]]:
     """The jobs of `all` as a dry run tells them: rule, key, slice, deps, outputs and shell command.
 
-    Snakemake has no machine-readable form of this; its text is stable, the version is pinned, and a test compares.
+    Pieces are left out: they go when `frames` has joined them, so that for DVC frames are made of the media, by however many
+    jobs. Snakemake has no machine-readable form of this; its text is stable, the version is pinned, and a test compares.
     """
     command = [
         sys.executable,
@@ -185,7 +197,7 @@ def _jobs() -> list[dict[str, Any]]:
     for rule, block in re.findall(
         r"^(?:local)?rule (\w+):\n(.*?)(?=^\[|^Job stats|\Z)", done.stdout + done.stderr, re.MULTILINE | re.DOTALL
     ):
-        if rule in ("all", "record"):
+        if rule in ("all", "record", "pieces"):
             continue
         said = dict(re.findall(r"^    (input|output|wildcards): (.*)$", block, re.MULTILINE))
         inputs = [Path(path) for path in said["input"].split(", ")]
@@ -195,9 +207,9 @@ def _jobs() -> list[dict[str, Any]]:
                 "rule": rule,
                 "key": "-".join(wildcards.values()),
                 "slice": next((path.stem for path in inputs if path.parent == SLICES), ""),
-                "deps": sorted({str(path) for path in inputs if path.parent != SLICES}),
+                "deps": sorted({str(path) for path in inputs if path.parent != SLICES and not path.is_relative_to(PIECES)}),
                 "outputs": said["output"].split(", "),
-                "shell": re.search(r"^Shell command: (.*)$", block, re.MULTILINE)[1],
+                "shell": re.sub(rf" ?--pieces {PIECES}/\S+", "", re.search(r"^Shell command: (.*)$", block, re.MULTILINE)[1]),
             }
         )
     return sorted(jobs, key=lambda job: (job["rule"], job["key"]))

@@ -60,7 +60,7 @@ PARAMS = {
         },
         "steady": {
             "sources": ["doom"],
-            "frames": {"every": 6, "size": 128},
+            "frames": {"every": 5, "size": 128, "shard_mib": 1, "pieces": 3},
             "split": {"kind": "seeded", "unit": "block", "fractions": [0.6, 0.2, 0.2], "block": 0.6, "guard": 0.1},
             "render": {"start": 1, "seconds": 1},
         },

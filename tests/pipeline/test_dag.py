@@ -97,6 +97,28 @@ def test_a_model_that_colours_for_another_brings_it_along(clone):
     assert clone.snakemake_would_run() == own | steady | after | {"report", "record"}
 
 
+def test_the_number_of_pieces_is_no_matter_of_what_is_built(clone):
+    frames = clone.root / "data/frames/steady/doom"
+    assert len(list(frames.glob("*.arrow"))) == 3 and not list((clone.root / "data/pieces").rglob("*.arrow"))
+    clone.params(lambda document: document["datasets"]["steady"]["frames"].update(pieces=1))
+    before = (clone.root / ".params/pieces-steady.json").stat()
+    assert clone.snakemake_would_run() == set()
+    assert (clone.root / ".params/pieces-steady.json").stat() == before, "a dry run changes nothing"
+    for count in (1, 2, 3, 1):
+        clone.params(lambda document, count=count: document["datasets"]["steady"]["frames"].update(pieces=count))
+        assert clone.snakemake_would_run() == set()
+        for target in ("data/frames/steady/doom", "data/split/steady.parquet"):
+            assert "Nothing to be done" in clone.run("snakemake", "--cores", "2", target).stdout
+        assert clone.snakemake_would_run() == set()
+    assert set(json.loads(clone.run("dvc", "status", "--json", check=False).stdout)) == {"dag"}
+    assert clone.dvc_would_run() <= {"dag"}
+    command = ["kinemacolor", "frames", "data/raw/doom", "--source", "doom", "--params", ".params/frames-steady.json"]
+    clone.run(*command, "--out", "whole")
+    for file in frames.glob("*.*"):
+        assert file.name.startswith(".") or file.read_bytes() == (clone.root / "whole" / file.name).read_bytes()
+    shutil.rmtree(clone.root / "whole")
+
+
 def test_other_weights_concern_what_begins_with_them(clone):
     clone.params(lambda document: document["weights"]["made"].update(licence="another"))
     after = {f"{stage}-steady-fused" for stage in ("train", "evaluate", "render")}

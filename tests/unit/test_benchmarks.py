@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.unit.collecting import make_clip
 from tests.unit.tiny_title import write_title
 
 ROOT = Path(__file__).parents[2]
@@ -87,3 +88,51 @@ def test_a_question_is_answered_by_the_figures_of_the_test_part():
 def test_every_question_is_about_models_of_the_preset():
     models = yaml.safe_load((ROOT / "presets/results.yaml").read_text())["models"]
     assert {name for question in results.QUESTIONS for name in (question.better, question.worse)} <= set(models)
+
+
+def test_photographs_are_measured_against_pillow_and_their_memory_is_told(tmp_path):
+    film = make_clip(tmp_path / "film.mp4", "160x120", "25", 30)
+    command = [sys.executable, str(ROOT / "benchmarks/pictures.py"), "--small", "--rounds", "1", "--film", str(film)]
+    done = subprocess.run(
+        [*command, "--scratch", str(tmp_path), "--out", str(tmp_path / "table.md")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    table = (tmp_path / "table.md").read_text()
+    firsts = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")]
+    assert firsts[1:4] == [f"{name}, sides of about 24" for name in ("Pillow, one process", "frames", "download and frames")]
+    assert firsts[5:] == ["60 in a tar"] and str(tmp_path) not in table
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["colour.py"], ["scikit-image, per picture", "Largest difference"]),
+        (["loader.py"], ["JPEG files, PIL", "WebDataset", "the projects' way"]),
+        (
+            ["scale.py"],
+            ["write index and shards", "split by shot", "one shuffled epoch of indexes", "of its own", "The median of 2"],
+        ),
+        (["frames.py"], ["ffmpeg command line, JPEG", "to the byte the full decode's frames"]),
+        (["loader.py", "--device", "cpu"], ["resident: loader alone", "sent: training"]),
+    ],
+)
+def test_a_benchmark_runs_at_a_small_size_and_writes_what_it_prints(tmp_path, command, said):
+    script, *options = command
+    out = tmp_path / "tables.md"
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(ROOT / "benchmarks" / script),
+            "--small",
+            "--rounds",
+            "2" if script == "scale.py" else "1",
+            "--out",
+            str(out),
+            *options,
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert out.read_text().strip() == done.stdout.strip() and "cores" in done.stdout
+    assert all(words in done.stdout for words in said)

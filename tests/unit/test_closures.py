@@ -55,9 +55,15 @@ def loaded(code: str, folder: Path = ROOT) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
+def test_no_plot_retrains_anything():
+    """The filter's closure, on which every training depends, holds nothing of the report."""
+    for name in ("frames", "split", "filter", "train"):
+        assert not [path for path in dag.closure(f"kinemacolor.stages.{name}") if "report" in path.parts]
+
+
 def test_what_is_left_out_is_imported_by_no_module_that_is_loaded_at_once():
     """Else the closure would lie: a source or a training would run code that it does not depend on."""
-    for stage in ("download", "weights", "frames", "sync", "train"):
+    for stage in ("download", "weights", "frames", "pieces", "split", "sync", "train"):
         there = loaded(f"import kinemacolor.stages.{stage}")
         match stage:
             case "download":
@@ -67,6 +73,10 @@ def test_what_is_left_out_is_imported_by_no_module_that_is_loaded_at_once():
                 assert len(left_out) == 5
             case "weights":
                 left_out = {f"kinemacolor.media.{name}" for name in ("direct", "index_client", "archive")}
+            case "split":
+                left_out = set(dag.PIXELS)
+            case "frames" | "pieces":
+                left_out = {module for name in SOURCES for module in dag.unreached_by_frames(source(name))}
             case _:
                 left_out = set(dag.PHOTOGRAPHS)
         assert not there & left_out, stage

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -21,10 +23,14 @@ from kinemacolor.errors import UserError
 from kinemacolor.files import write_json
 from kinemacolor.footage import open_footage
 from kinemacolor.frames.index import FrameStore
+from kinemacolor.frames.photographs import prepared, write_photographs
 from kinemacolor.frames.resize import AreaResize
+from kinemacolor.frames.shards import ShardWriter
 from kinemacolor.frames.splits import split_frames
 from kinemacolor.media.clips import clip_name
 from kinemacolor.media.decode import decode
+from kinemacolor.media.gallery import Gallery
+from kinemacolor.media.pictures import decode_picture
 from kinemacolor.media.sources import read_source
 from kinemacolor.params import ChronologicalSplit, FramesParams, ParamsError, RenderParams, SeededSplit
 from kinemacolor.stages.filter import filter_frames
@@ -33,6 +39,7 @@ from kinemacolor.stages.report import collection, report
 from kinemacolor.stages.split import split
 
 from .collecting import CLIPS, clips, encoded, get, images, laid_out, make_clip, photographs, scene
+from .taken import digests, in_pieces
 
 ROOT = Path(__file__).parents[2]
 
@@ -78,6 +85,37 @@ def test_the_frames_of_a_clip_are_those_of_a_full_decode(raw: Path, tmp_path: Pa
     assert store.facts["every"] == every and store.facts["kind"] == "clips"
 
 
+def test_threads_and_pieces_of_clips_change_no_byte(raw: Path, tmp_path: Path) -> None:
+    given = {"size": 192, "shard_mib": 1, "every": 1}  # nine frames to a shard
+    for name, more in (("all", {}), ("within", {"start": 0.12, "end": 0.5})):
+        frames(raw / "reel", source="film", params=FramesParams(**given, **more), out=tmp_path / name, threads=1)
+        whole = digests(tmp_path / name)
+        for threads in (2, 4):
+            frames(raw / "reel", source="film", params=FramesParams(**given, **more), out=tmp_path / "t", threads=threads)
+            assert digests(tmp_path / "t") == whole
+        for count in (2, 3):
+            assert digests(in_pieces(raw / "reel", tmp_path / f"{name}{count}", count, **given, **more)) == whole
+    told = FrameStore(tmp_path / "all").facts["decoding"]
+    assert told["sparse"] + told["full"] == 3 and told["packets"] == 38
+
+
+def test_a_clip_with_more_pictures_than_its_record_tells_keeps_every_number_its_own(raw: Path, tmp_path: Path) -> None:
+    shutil.copytree(raw / "reel", tmp_path / "reel")
+    record = json.loads((tmp_path / "reel/source.json").read_text())
+    record["clips"][0]["frames"] -= 3
+    (tmp_path / "reel/source.json").write_text(json.dumps(record))
+    given = {"size": 192, "shard_mib": 1, "every": 1}
+    table = frames(tmp_path / "reel", source="film", params=FramesParams(**given), out=tmp_path / "f")
+    assert table["frame"].tolist() == list(range(38))
+    with pytest.raises(UserError, match=r"shows more pictures than its packets tell of \(17\).*: set frames.pieces to 1"):
+        in_pieces(tmp_path / "reel", tmp_path / "g", 2, **given)
+
+
+def test_photographs_are_not_taken_in_pieces(raw: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="album holds photographs, which are not taken in pieces"):
+        in_pieces(raw / "album", tmp_path / "f", 2, size=16)
+
+
 def test_a_photograph_is_a_row_averaged_by_area(raw: Path, tmp_path: Path) -> None:
     table = frames(raw / "album", source="album", params=FramesParams(every=24, size=16, start=5), out=tmp_path / "f")
     store = FrameStore(tmp_path / "f")
@@ -92,6 +130,79 @@ def test_a_photograph_is_a_row_averaged_by_area(raw: Path, tmp_path: Path) -> No
         small = cv2.resize(square, (16, 16), interpolation=cv2.INTER_AREA)
         difference = np.abs(store.colour([row])[0].transpose(1, 2, 0) - small)
         assert difference.mean() < 3 if name.startswith("n01") else difference.max() < 1.1, name  # n01 went through JPEG
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+def test_the_bytes_of_photographs_do_not_depend_on_threads(tmp_path: Path, fit: str) -> None:
+    files = photographs()[0] | {
+        f"many/{number:03d}.jpg": encoded(Image.fromarray(scene(20 + number % 7, 30, number)), "JPEG") for number in range(150)
+    }
+    laid_out(tmp_path / "mine", files)
+    raw, found = get(images(path=str(tmp_path / "mine"), max_broken=0.1), tmp_path), []
+    for threads in (1, 2, 5):
+        (out := tmp_path / f"{threads}").mkdir()
+        writer = ShardWriter(out, source="mine", shapes={"colour": (3, 12, 18)}, shard_bytes=60_000, facts={})
+        with read_source(raw).gallery() as gallery:
+            assert write_photographs(gallery, writer, size=(12, 18), fit=fit, threads=threads) == 0
+            names = gallery.names(0, len(gallery))
+            shown = [AreaResize(gallery.size(n), (12, 18), fit=fit)(decode_picture(gallery.data(n))) for n in range(len(gallery))]
+        table = writer.close()
+        assert table["clip"].tolist() == names == sorted(set(files) - {"n03/cut.jpg", "z.png"})
+        assert np.array_equal(FrameStore(out).colour(np.arange(len(table))), shown)
+        found.append({path.name: path.read_bytes() for path in out.iterdir()})
+    assert len(found[0]) == 3 and found[0] == found[1] == found[2]
+
+
+def test_a_photograph_that_breaks_later_is_left_out_and_leaves_a_place(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    laid_out(tmp_path / "mine", {f"{number}.gif": encoded(Image.fromarray(scene(20, 20, number)), "GIF") for number in range(5)})
+    raw = get(images(path=str(tmp_path / "mine")), tmp_path)
+    with read_source(raw).gallery() as gallery:
+        data = gallery.data(2)
+        whole = (raw / "pictures.tar").read_bytes()
+        (raw / "pictures.tar").write_bytes(whole.replace(data, b"x" * len(data)))
+        writer = ShardWriter(tmp_path, source="mine", shapes={"colour": (3, 8, 8)}, shard_bytes=2 * 192, facts={})
+        assert write_photographs(gallery, writer, size=(8, 8), fit="crop") == 1
+    table = writer.close()
+    assert (
+        table["frame"].tolist() == [0, 1, 3, 4] and table["shard"].tolist() == [0, 0, 1, 2] and "2.gif is left out" in caplog.text
+    )
+
+
+def test_runs_of_photographs_are_cut_by_number_and_by_bytes(tmp_path: Path) -> None:
+    sizes = [12, 14, 90, 10, 12, 11, 13, 120, 9]
+    files = {f"{number}.bmp": encoded(Image.fromarray(scene(size, size, number)), "BMP") for number, size in enumerate(sizes)}
+    laid_out(tmp_path / "mine", files)
+    with read_source(get(images(path=str(tmp_path / "mine")), tmp_path)).gallery() as gallery:
+        for most, most_bytes in ((1, 1 << 20), (3, 1 << 20), (100, 1500), (100, 1)):
+            runs = list(gallery.stretches(most=most, most_bytes=most_bytes))
+            assert [number for run in runs for number in range(*run)] == list(range(9))
+            for first, end in runs:
+                read = gallery.stretch(first, end)
+                assert [bytes(data) for data in read] == [files[f"{number}.bmp"] for number in range(first, end)]
+                assert end - first <= most and (end - first == 1 or sum(map(len, read)) <= most_bytes)
+        assert [gallery.name(number) for number in range(9)] == gallery.names(0, 9) == sorted(files)
+
+
+class Counting(Gallery):
+    """Says how many photographs were read."""
+
+    read = 0
+
+    def stretch(self, first: int, end: int) -> list[memoryview]:
+        self.read += end - first
+        return super().stretch(first, end)
+
+
+def test_photographs_are_read_ahead_only_so_far(tmp_path: Path) -> None:
+    mine = {f"{number:03d}.png": encoded(Image.fromarray(scene(20, 20, number)), "PNG") for number in range(120)}
+    raw = get(images(path=str(laid_out(tmp_path / "mine", mine))), tmp_path)
+    side = 512  # whose frames go five together
+    with Counting(raw) as gallery:
+        for threads in (1, 3):
+            gallery.read, most = 0, 0
+            for number, _, _ in prepared(gallery, size=(side, side), fit="crop", threads=threads):
+                most = max(most, gallery.read - number)
+            assert gallery.read == 120 and most <= 5 * (threads + 2)
 
 
 def test_clips_without_a_frame_in_the_range_are_passed_over_and_none_at_all_is_refused(raw: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from kinemacolor.errors import UserError
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests/golden/params.yaml"
 STAGES = [
-    *("download", "sync", "frames", "split", "filter", "weights", "embed"),
+    *("download", "sync", "pieces", "frames", "split", "filter", "weights", "embed"),
     *("train", "precolour", "evaluate", "render", "compare", "report"),
 ]
 NO_FAMILIES = {
@@ -179,9 +179,13 @@ def test_floors_arrows_point_downwards_only():
         "pretrained": 2,
         "align": 2,
         "colour": 1,
+        "lab_kernels": 1,
+        "lab_values": 1,
+        "compiled": 1,
         "report": 2,
         "tracking": 2,
         "params": 1,
+        "cores": 0,
         "errors": 0,
         "files": 0,
         "__init__": -1,
@@ -310,6 +314,128 @@ def test_dvc_is_told_the_keys_of_a_slice_that_stand_in_params_yaml():
     assert dvc_yaml.param_keys(document, "") == [], "embed and precolour have no values of their own"
     assert dvc_yaml.param_keys(document, "split-bunny") == ["datasets.bunny.split"]
     assert "sources.casablanca.sync" not in dvc_yaml.param_keys(document, "download-casablanca")
+
+
+def in_pieces(count):
+    """The default document, the frames of one dataset taken in `count` pieces; None leaves the key out."""
+    document = params.read_document(GOLDEN)
+    if count is not None:
+        document["datasets"]["bunny"]["frames"]["pieces"] = count
+    return document
+
+
+def test_dvc_does_not_know_how_many_pieces_there_are():
+    def shape(document):
+        return dvc_yaml.shape(document, params.check(document))
+
+    frames = in_pieces(3)["datasets"]["bunny"]["frames"]
+    keys = dvc_yaml.param_keys(in_pieces(3), "frames-bunny")
+    assert keys == [f"datasets.bunny.frames.{name}" for name in frames if name != "pieces"]
+    assert dvc_yaml.param_keys(in_pieces(None), "frames-bunny") == ["datasets.bunny.frames"]
+    assert shape(in_pieces(3)) == shape(in_pieces(1)) != shape(in_pieces(None))
+
+
+def test_pieces_depend_on_what_frames_depend_on():
+    chosen = params.check(in_pieces(3))
+    closures = dag.closures_of(chosen)
+    assert "pieces-freedoom" not in closures and dag.pieces_of(chosen, "freedoom", "freedoom") == 0
+    own = {Path("src/kinemacolor/stages/pieces.py")}
+    assert set(closures["pieces-bunny"]) - own <= set(closures["frames-bunny"])
+    assert dag.pieces_of(chosen, "bunny", "bunny") == 3
+    # How pairs are cut is no matter of games, nor how clips are taken one of either.
+    names = {source: {path.name for path in closures[f"frames-{source}"]} for source in ("bunny", "freedoom")}
+    assert "pairs.py" in names["bunny"] and "pairs.py" not in names["freedoom"]
+    assert not {"in_order.py", "photographs.py"} & (names["bunny"] | names["freedoom"])
+
+
+SPREAD = """
+import json
+from pathlib import Path
+
+COUNT = json.loads(Path(".params/pieces-bunny.json").read_text())["pieces"] if Path(".params/pieces-bunny.json").is_file() else 1
+
+
+rule frames:
+    input:
+        params=".params/frames-bunny.json",
+        pieces=[f"data/pieces/bunny/bunny/{piece}" for piece in range(COUNT if COUNT > 1 else 0)],
+    output:
+        directory("data/frames/bunny/bunny"),
+    shell:
+        "mkdir {output}"
+
+
+rule pieces:
+    input:
+        ".params/pieces-bunny.json",
+    output:
+        temp(directory("data/pieces/bunny/bunny/{piece}")),
+    shell:
+        "mkdir {output}"
+"""
+
+
+def test_another_number_of_pieces_makes_nothing_again(tmp_path, monkeypatch):
+    """Snakemake itself says so, of rules as those of workflow/rules/frames.smk."""
+    monkeypatch.chdir(tmp_path)
+    Path("Snakefile").write_text(SPREAD)
+
+    def snakemake(*more):
+        command = [sys.executable, "-m", "snakemake", "--cores", "1", *more, "data/frames/bunny/bunny"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    def write(count, **changed):
+        document = in_pieces(count)
+        document["datasets"]["bunny"]["frames"].update(changed)
+        chosen = params.check(document)
+        spread = dag.respread(chosen)
+        dag.write_slices(params.slices(chosen), respread=spread)
+        assert dag.respread(chosen) == []
+        return spread
+
+    assert write(3) == [], "there is nothing yet"
+    snakemake("--nolock")
+    assert Path("data/frames/bunny/bunny").is_dir() and not Path("data/pieces/bunny/bunny/0").exists()
+    for count in (2, 1, 4):
+        Path("data/pieces/bunny/bunny/0").mkdir(parents=True)  # as a build leaves it that was killed
+        assert write(count) == ["bunny"]
+        assert not Path("data/pieces/bunny").exists()
+        assert "Nothing to be done" in snakemake()
+    assert write(4, every=7) == []
+    assert "updated input files" in snakemake("--dry-run").lower(), "another value does"
+
+
+def test_a_dry_run_looks_at_frames_in_the_pieces_that_they_were_taken_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    once, thrice = params.check(in_pieces(1)), params.check(in_pieces(3))
+    assert dag.as_taken(thrice) == thrice
+    Path("data/frames/bunny/bunny").mkdir(parents=True)
+    assert dag.respread(once) == [] and dag.respread(thrice) == ["bunny"]
+    assert dag.as_taken(thrice) == once
+    dag.write_slices(params.slices(thrice), respread=["bunny"])  # nothing was recorded: there is nothing to forget
+    assert dag.respread(thrice) == [] and dag.respread(once) == ["bunny"]
+    assert dag.as_taken(once) == thrice
+    # A preset, which removes no slices else, has it right as well.
+    dag.write_slices(params.slices(once), alone=False, respread=["bunny"])
+    assert dag.respread(once) == [] and Path(".params/frames-bunny.json").is_file()
+
+
+def test_the_memory_of_pieces_goes_last(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("data/frames/bunny/bunny").mkdir(parents=True)
+    once, thrice = params.check(in_pieces(1)), params.check(in_pieces(3))
+    dag.write_slices(params.slices(thrice))
+    Path(".snakemake").write_text("so that Snakemake fails")
+    with pytest.raises(UserError, match=r"^Snakemake could not forget from how many pieces data/frames/bunny/bunny was made \("):
+        dag.write_slices(params.slices(once), respread=dag.respread(once))
+    assert dag.respread(once) == ["bunny"], "the next run tries again"
+    Path(".snakemake").unlink()
+    Path(".snakemake/locks").mkdir(parents=True)
+    Path(".snakemake/locks/0.output.lock").touch()
+    with pytest.raises(UserError, match=r"Another build is running, and \.params/pieces-bunny\.json would change under it"):
+        dag.write_slices(params.slices(once), respread=dag.respread(once), locks=dag.LOCKS)
 
 
 def test_every_change_of_what_is_built_changes_the_shape_and_no_value_does():

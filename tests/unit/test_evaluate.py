@@ -19,7 +19,8 @@ from torch import Tensor
 from kinemacolor.colour import lightness_of_grey, rgb_to_lab
 from kinemacolor.errors import UserError
 from kinemacolor.files import write_json
-from kinemacolor.frames.index import FrameStore, ShardWriter
+from kinemacolor.frames.index import FrameStore
+from kinemacolor.frames.shards import ShardWriter
 from kinemacolor.params import EvaluateParams
 from kinemacolor.stages.evaluate import epochs_table, evaluate_files, evaluate_frames, evaluate_model, spread
 

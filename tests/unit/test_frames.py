@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from skimage.color import rgb2lab
 
 from kinemacolor.errors import UserError
-from kinemacolor.frames.grey import chroma_and_lightness, reasons
-from kinemacolor.frames.index import FrameStore, ShardWriter
+from kinemacolor.frames.index import FrameStore
 from kinemacolor.frames.loader import Batches, Material
 from kinemacolor.frames.resize import AreaResize, area_weights
-from kinemacolor.params import AugmentParams, FilterParams
+from kinemacolor.frames.shards import ShardWriter
+from kinemacolor.params import AugmentParams
 
 
 def write_store(folder, pictures, greys=None, *, source="film", shard_bytes=1 << 20):
@@ -60,7 +60,7 @@ def test_a_damaged_and_a_missing_shard_are_named(tmp_path, pictures):
     data[len(data) // 2] ^= 1
     shard.write_bytes(data)
     with pytest.raises(UserError, match=r"shard-00000.arrow is damaged"):
-        FrameStore(folder)
+        FrameStore(folder).colour([0])
     shard.unlink()
     with pytest.raises(UserError, match=r"shard-00000.arrow is missing"):
         FrameStore(folder)
@@ -109,20 +109,6 @@ def test_fits():
     assert (stretched[:, :, 5:15] == 200).all() and (stretched[:, :, :5] == 0).all()
     with pytest.raises(UserError, match="outside a picture of 80x40"):
         AreaResize((40, 80), (20, 20), box=(0, 0, 81, 40))
-
-
-def test_grey_by_chroma_and_black_by_lightness_as_skimage_sees_them():
-    rng = np.random.default_rng(3)
-    tones = rng.integers(60, 200, (1, 1, 16, 16))
-    grey = np.repeat(tones, 3, axis=1)
-    tinted = np.clip(grey + np.array([9, 0, -9])[None, :, None, None], 0, 255)
-    batch = np.concatenate([grey, tinted, grey // 40, rng.integers(0, 256, (1, 3, 16, 16))]).astype(np.uint8)
-    chroma, lightness = chroma_and_lightness(batch)
-    lab = rgb2lab(batch.transpose(0, 2, 3, 1))
-    assert np.allclose(chroma, np.hypot(lab[..., 1], lab[..., 2]).mean(axis=(1, 2)), atol=1e-3)
-    assert np.allclose(lightness, lab[..., 0].mean(axis=(1, 2)), atol=1e-3)
-    assert reasons(chroma, lightness, FilterParams(grey=2, black=3)).tolist() == ["grey", "", "black", ""]
-    assert reasons(chroma, lightness, FilterParams(grey=0, black=0)).tolist() == [""] * 4
 
 
 def material(tmp_path, pictures, greys=None):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import weakref
 from pathlib import Path
 
 import cv2
@@ -13,6 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import skimage.data
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kinemacolor.align.common import common_area
 from kinemacolor.align.laying import chain, warped
@@ -20,12 +21,17 @@ from kinemacolor.errors import UserError
 from kinemacolor.files import sha256_of
 from kinemacolor.footage import open_footage
 from kinemacolor.frames.index import FrameStore
+from kinemacolor.frames.pairs import _resizers, partners, wanted_rows
 from kinemacolor.frames.resize import AreaResize
-from kinemacolor.media.decode import decode
+from kinemacolor.frames.taking import Asked
+from kinemacolor.media.decode import Picture, decode
 from kinemacolor.media.probe import probe
 from kinemacolor.media.sources import PrintRecord, SourceRecord
+from kinemacolor.media.sparse import Effort
 from kinemacolor.params import FramesParams
-from kinemacolor.stages.frames import _partners, frames
+from kinemacolor.stages.frames import frames
+
+from .taken import digests, in_pieces
 
 HEIGHT, WIDTH, RATE, FRAMES = 120, 200, 25, 90
 
@@ -58,11 +64,7 @@ class Pair:
         self.sync.mkdir(parents=True)
         self.colour = encode(film(), self.raw / "colour.mkv")
         self.grey = encode(grey, self.raw / "grey.mkv", uneven=uneven)
-        prints = {
-            name: PrintRecord(path, {"path": "x"}, sha256_of(path), path.stat().st_size, probe(path), None)
-            for name, path in (("colour", self.colour), ("grey", self.grey))
-        }
-        SourceRecord(self.raw, "film_pair", "CC0", "Made by a test", "2026-01-01T00:00:00Z", prints).write()
+        self._record()
         self.greys = list(decode(self.grey, grey=True))
         self.partners = partners
         times = [picture.time for picture in decode(self.colour)]
@@ -83,6 +85,22 @@ class Pair:
         self.colour_crop, self.grey_crop = common_area(transform, grey_box=box, colour_box=(0.0, 0.0, WIDTH, HEIGHT))
         geometry = {"colour_crop": self.colour_crop, "grey_crop": self.grey_crop, "transform": transform.tolist()}
         (self.sync / "geometry.json").write_text(json.dumps(geometry))
+
+    def _record(self) -> None:
+        prints = {
+            name: PrintRecord(path, {"path": "x"}, sha256_of(path), path.stat().st_size, probe(path), None)
+            for name, path in (("colour", self.colour), ("grey", self.grey))
+        }
+        SourceRecord(self.raw, "film_pair", "CC0", "Made by a test", "2026-01-01T00:00:00Z", prints).write()
+
+    def damage(self, name: str, share: float) -> None:
+        """Overwrite some bytes of a print, as if it had been downloaded so."""
+        path = {"colour": self.colour, "grey": self.grey}[name]
+        data = bytearray(path.read_bytes())
+        begin = int(len(data) * share)
+        data[begin : begin + 300] = bytes(255 - byte for byte in data[begin : begin + 300])
+        path.write_bytes(data)
+        self._record()
 
     def store(self, out: Path, **params) -> FrameStore:
         frames(self.raw, source="film", params=FramesParams(**params), out=out, sync=self.sync)
@@ -149,25 +167,89 @@ def test_the_uneven_print_is_uneven(reordered):
     assert len(np.unique(steps.round(3))) >= 3 and len(reordered.greys) == 70
 
 
-def test_one_grey_picture_is_held_at_a_time(reordered):
-    """The second reel lies first in the grey print; it is read when it is wanted, not kept."""
-    alive: list[weakref.ref] = []
-    most = 0
-    for _, picture in _partners(reordered.grey, reordered.rows, allow_truncated=False):
-        if not alive or alive[-1]() is not picture.pixels:
-            alive.append(weakref.ref(picture.pixels))
-        most = max(most, sum(reference() is not None for reference in alive))
-    assert len(alive) > 50 and most <= 2
+def grey_of(pair: Pair, rows: pd.DataFrame, *, sought: Effort | None = None) -> list:
+    asked = Asked("film", FramesParams(size=60))
+    return list(partners(pair.grey, rows, asked, prepare=lambda picture: picture.number, efforts=[], sought=sought))
+
+
+@pytest.mark.parametrize("sought", [None, Effort("full", "h264", "a test says so", 0, 0)], ids=["extracted", "by seeking"])
+def test_every_row_gets_its_own_partner_whatever_the_order_of_the_reels(reordered, sought):
+    for shown, row in zip(grey_of(reordered, reordered.rows, sought=sought), reordered.rows.itertuples(), strict=True):
+        assert (shown.colour_frame, shown.number, shown.time) == (row.colour_frame, row.grey_frame, row.grey_time)
+        assert shown.picture == row.grey_frame
 
 
 def test_a_grey_frame_that_is_not_there_is_named(reordered):
     rows = reordered.rows.copy()
     rows.loc[rows.index[-1], "grey_frame"] = 5000
     with pytest.raises(UserError, match=r"grey.mkv has no frame 5000, which the alignment names: run the sync stage again"):
-        list(_partners(reordered.grey, rows, allow_truncated=False))
+        grey_of(reordered, rows)
     in_order = rows[rows["colour_frame"] >= 50]
     with pytest.raises(UserError, match="has no frame 5000"):
-        list(_partners(reordered.grey, in_order, allow_truncated=False))
+        grey_of(reordered, in_order)
+
+
+@pytest.mark.parametrize("spoil", [lambda rows: rows.iloc[::-1], lambda rows: rows.iloc[[0, 1, 1, 2]]], ids=["back", "twice"])
+def test_an_alignment_in_no_order_is_refused(reordered, tmp_path, spoil):
+    table = pd.read_parquet(reordered.sync / "alignment.parquet")
+    spoil(table).to_parquet(tmp_path / "alignment.parquet")
+    with pytest.raises(
+        UserError, match=r"alignment\.parquet does not name every colour frame once.*: run the sync stage again\.$"
+    ):
+        wanted_rows(tmp_path, FramesParams(size=60))
+
+
+def test_threads_and_pieces_change_no_byte(reordered, tmp_path):
+    given = {"size": 160, "shard_mib": 1, "every": 1, "fit": "stretch"}  # ten pairs to a shard
+    store = reordered.store(tmp_path / "whole", **given)
+    whole = digests(tmp_path / "whole")
+    frames(reordered.raw, source="film", params=FramesParams(**given), out=tmp_path / "one", sync=reordered.sync, threads=1)
+    assert digests(tmp_path / "one") == whole
+    for count in (1, 3):
+        assert digests(in_pieces(reordered.raw, tmp_path / f"of{count}", count, sync=reordered.sync, **given)) == whole
+    assert set(store.facts["decoding"]) == {"colour", "grey"} and store.facts["damaged"] == []
+    assert len(store.facts["shards"]) >= 3
+
+
+def test_damage_in_either_print_takes_the_pair_and_no_other(tmp_path):
+    luma = np.stack([cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in film()])
+    pair = Pair(tmp_path, luma, list(range(FRAMES)), IDENTITY)
+    given = {"size": 160, "shard_mib": 1, "every": 1, "fit": "stretch"}
+    whole = pair.store(tmp_path / "whole", **given)
+    for name, share in (("colour", 0.3), ("grey", 0.7)):
+        pair.damage(name, share)
+    with pytest.raises(UserError, match=r"(colour|grey).mkv is truncated or damaged after"):
+        pair.store(tmp_path / "out", **given)
+    more = {"params": FramesParams(**given), "sync": pair.sync, "allow_truncated": True}
+    table = frames(pair.raw, source="film", out=tmp_path / "out", **more)
+    found = FrameStore(tmp_path / "out")
+    first, second = (hole["between"] for hole in found.facts["damaged"])
+    lost = {*range(first[0] + 1, first[1]), *range(second[0] + 1, second[1])}
+    assert table["frame"].tolist() == [number for number in range(FRAMES) if number not in lost] and first[1] < second[0]
+    assert (table["grey_frame"] == table["frame"]).all()
+    rows = table["frame"].tolist()
+    assert np.array_equal(found.colour(range(len(rows))), whole.colour(rows))
+    assert np.array_equal(found.grey(range(len(rows))), whole.grey(rows))
+    joined = in_pieces(pair.raw, tmp_path / "of3", 3, sync=pair.sync, allow_truncated=True, **given)
+    assert [shard["sha256"] for shard in FrameStore(joined).facts["shards"]] == [s["sha256"] for s in found.facts["shards"]]
+
+
+@given(aspect=st.sampled_from([1.0, 1.5, 0.8]), narrow=st.sampled_from([1.0, 0.5, 0.75]), fit=st.sampled_from(["crop", "pad"]))
+@settings(deadline=None, max_examples=12)
+def test_both_prints_are_cut_to_one_shape_whatever_their_pixels_are_said_to_be(aspect, narrow, fit):
+    """A crop of the grey print that went by its own shape would cut off something else."""
+    luma = cv2.cvtColor(film()[7], cv2.COLOR_RGB2GRAY)
+    squeezed = cv2.resize(luma, (round(WIDTH * narrow), HEIGHT), interpolation=cv2.INTER_AREA)
+    geometry = {
+        "transform": [[narrow, 0, 0], [0, 1, 0]],
+        "colour_crop": (0.0, 0.0, float(WIDTH), float(HEIGHT)),
+        "grey_crop": (0.0, 0.0, WIDTH * narrow, float(HEIGHT)),
+    }
+    colour, grey = _resizers(geometry, FramesParams(size=48, fit=fit), pixel_aspect=aspect)
+    truth = colour(Picture(0, 0.0, luma, aspect)).planes[0].astype(float)
+    found = grey(Picture(0, 0.0, squeezed, 1.0)).planes[0].astype(float)
+    shifted = np.abs(truth - np.roll(truth, 1, axis=1)).mean()
+    assert np.abs(truth - found).mean() < 0.5 * shifted
 
 
 def test_a_turned_grey_print_lies_on_the_colour_print(turned, tmp_path):

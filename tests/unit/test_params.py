@@ -126,9 +126,17 @@ def test_a_slice_changes_with_its_own_values_only():
     assert differing(changed(sources__freedoom__seed=8)) == {"download-freedoom"}
 
 
+def test_only_the_pieces_know_how_many_there_are():
+    spread = changed(datasets__bunny__frames__pieces=3)
+    assert differing(spread) == {"pieces-bunny"} and differing(changed(datasets__bunny__frames__pieces=1)) == set()
+    assert slices(spread)["pieces-bunny"] == slices(spread)["frames-bunny"] | {"pieces": 3}
+    with pytest.raises(params.ParamsError, match=r"datasets.bunny.frames.pieces"):
+        params.check(changed(datasets__bunny__frames__pieces=0))
+
+
 def test_reordered_keys_and_whole_floats_change_nothing():
     document = changed(
-        models__lab_unet__optimiser={"weight_decay": 0.01, "lr": 1e-3, "name": "adamw"}, datasets__bunny__filter__grey=2
+        models__lab_unet__optimiser={"weight_decay": 0.01, "lr": 1e-3, "name": "adamw"}, datasets__bunny__filter__black=3
     )
     document["models"] = dict(reversed(document["models"].items()))
     assert differing(document) == set()

@@ -27,7 +27,7 @@ from kinemacolor import params, pretrained
 from kinemacolor.colour import lightness_of_grey, rgb_to_lab
 from kinemacolor.errors import UserError
 from kinemacolor.files import write_json
-from kinemacolor.frames.index import ShardWriter
+from kinemacolor.frames.shards import ShardWriter
 from kinemacolor.models import encoders
 from kinemacolor.params import Weights
 from kinemacolor.pretrained import checking, colouring

@@ -2,6 +2,8 @@
 import shutil
 import sys
 
+from snakemake.cli import parse_args
+
 from kinemacolor import dag, dvc_yaml, params
 from kinemacolor.errors import UserError
 
@@ -11,14 +13,18 @@ try:
     DOCUMENT = params.read_document(PARAMS_FILE)
     PARAMS = params.check(DOCUMENT, str(PARAMS_FILE))
     dvc_yaml.refuse_stale(DOCUMENT, PARAMS, PARAMS_FILE)
+    # Snakemake's settings do not say yet, while this is read, whether it was started to build.
+    ASKED_OF_SNAKEMAKE = parse_args(sys.argv[1:])[1]
+    if ASKED_OF_SNAKEMAKE.dryrun:
+        PARAMS = dag.as_taken(PARAMS)
     CODE = {stage: [str(path) for path in paths] for stage, paths in dag.closures_of(PARAMS).items()}
     ASKED = dag.asked_for(PARAMS)
-    # Snakemake's settings do not say yet, while this is read, that it was started to remove a lock.
     dag.write_slices(
         params.slices(PARAMS, preset=PRESET),
         alone=PRESET is None,
         locks=dag.LOCKS,
-        unlocking=any(word.startswith("--unl") for word in sys.argv),
+        unlocking=ASKED_OF_SNAKEMAKE.unlock,
+        respread=dag.respread(PARAMS),
     )
 except (params.ParamsError, UserError) as error:
     # One sentence instead of a traceback; WorkflowError is what Snakemake prints plainly.
@@ -45,11 +51,24 @@ wildcard_constraints:
     source="|".join(SOURCES) or "none",
     model="|".join(MODELS) or "none",
     weights="|".join(WEIGHTS) or "none",
+    piece="[0-9]+",
 
 
 def frames_of(wildcards):
     """Frame folders of a dataset, in its own order of sources."""
     return [f"data/frames/{wildcards.dataset}/{source}" for source in PARAMS.datasets[wildcards.dataset].sources]
+
+
+def pieces_of(wildcards):
+    """Folders of the pieces in which a source's frames are taken; none if one job takes them all."""
+    count = dag.pieces_of(PARAMS, wildcards.dataset, wildcards.source)
+    return [f"data/pieces/{wildcards.dataset}/{wildcards.source}/{piece}" for piece in range(count)]
+
+
+def frames_options(wildcards, input):
+    """What `frames` is told beside media and values."""
+    sync = [f"--sync {input.sync}"] if input.sync else []
+    return " ".join(sync + ([f"--pieces {Path(input.pieces[0]).parent}"] if input.pieces else []))
 
 
 def synced(source):

@@ -1,25 +1,42 @@
 # From media to the frames that count.
 
 
+rule pieces:
+    input:
+        media="data/raw/{source}",
+        sync=lambda wildcards: synced(wildcards.source),
+        params=".params/pieces-{dataset}.json",
+        code=lambda wildcards: CODE[f"pieces-{wildcards.source}"],
+    output:
+        # Links to the same files stay in data/frames.
+        temp(directory("data/pieces/{dataset}/{source}/{piece}")),
+    params:
+        sync=lambda wildcards, input: f"--sync {input.sync}" if input.sync else "",
+    shell:
+        "kinemacolor pieces {input.media} {wildcards.piece} --source {wildcards.source} {params.sync}"
+        " --params {input.params} --out {output}"
+
+
 rule frames:
     input:
         media="data/raw/{source}",
         sync=lambda wildcards: synced(wildcards.source),
         params=".params/frames-{dataset}.json",
         code=lambda wildcards: CODE[f"frames-{wildcards.source}"],
+        pieces=pieces_of,
     output:
         directory("data/frames/{dataset}/{source}"),
     params:
-        sync=lambda wildcards, input: f"--sync {input.sync}" if input.sync else "",
+        more=frames_options,
     shell:
-        "kinemacolor frames {input.media} --source {wildcards.source} {params.sync} --params {input.params} --out {output}"
+        "kinemacolor frames {input.media} --source {wildcards.source} {params.more} --params {input.params} --out {output}"
 
 
 rule split:
     input:
         frames=frames_of,
         params=".params/split-{dataset}.json",
-        code=CODE["split"],
+        code=lambda wildcards: CODE[f"split-{wildcards.dataset}"],
     output:
         "data/split/{dataset}.parquet",
     shell:

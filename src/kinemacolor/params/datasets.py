@@ -27,7 +27,14 @@ class FramesParams(Section):
     """Of a film pair: pairs of frames that are less sure than this are left out. Sync marks so what it cannot know, such as which
     frames of a standing shot are missing."""
     shard_mib: int = Field(128, ge=1, le=1024)
-    """Shards are closed at this size."""
+    """Shards are closed at this size, before any compression."""
+    compression: Literal["none", "lz4", "zstd"] = "none"
+    """Of every picture by itself, always without loss, for collections that outgrow the disk. Of the plain size lz4 leaves .80 at
+    256x256 and .94 at 64x64, zstd .37 and .61. Uncompressed pictures are read many times faster, since they are mapped into memory."""
+    pieces: int = Field(1, ge=1, le=999)
+    """Jobs over which one long source is spread, such as on the machines of a cluster; each takes whole shards, and what `frames`
+    makes of them is the same to the byte whatever this number is. One job uses all cores of its machine by itself. Photographs
+    are always taken by one."""
 
     @property
     def height_width(self) -> tuple[int, int]:
@@ -83,20 +90,24 @@ class ChronologicalSplit(Split):
 class SeededSplit(Split):
     """Parts drawn by a seed. The draw hashes names and times, so a frame never moves because something else came.
 
-    Counts are of units over all sources, by the order of their hashes: exact, but a clip that is added may move another.
-    By fractions every clip, source or photograph is drawn for itself: none ever moves, and the parts only come near their
-    shares. Blocks and frames of one film are cut at the shares exactly. Among few, a part with a share may be left with none
-    although there are enough: it then gets the one whose draw lies nearest to its own range, which may go back when more come.
+    By fractions every clip, source or photograph is drawn for itself, and the parts only come near their shares. Blocks and
+    frames of one film are cut at the shares, exactly but for one block or frame: the shares of blocks are of their number, the last
+    may be shorter, and guards take frames away. Shots are cut so that the shares are of frames. No frame ever changes its part
+    because another source came. Among the few clips of a collection a part with a share may be left with none although there
+    are enough: it then gets the one whose draw lies nearest to its own range, which may go back when more clips come. A part
+    for which no source has any is refused. Counts are of units over all sources, by the order of their hashes: exact, but one
+    that is added may move another.
     """
 
     kind: Literal["seeded"] = "seeded"
-    unit: Literal["block", "clip", "frame"] = "block"
-    """What is drawn: blocks of time, whole clips (of other sources: the whole source), or single frames (leaks: near-duplicates
-    land on both sides). A photograph is drawn by itself whatever is said here, and leaks nothing."""
+    unit: Literal["block", "shot", "clip", "source", "frame"] = "block"
+    """What is drawn: blocks of time, shots (found in the pictures, as the filter finds them), whole clips (of other sources:
+    the whole source), whole sources, or single frames (leaks: near-duplicates land on both sides). Unless by source, a
+    photograph is drawn by itself and leaks nothing."""
     block: float = Field(30.0, gt=0)
     """Seconds of a block. No block reaches from one clip into another."""
     guard: float = Field(1.0, ge=0)
-    """Seconds left out at the border of two blocks that land in different parts."""
+    """Seconds left out at the border of two blocks or shots that land in different parts."""
     seed: int = 0
 
 
@@ -111,10 +122,28 @@ AnySplit = Annotated[ChronologicalSplit | SeededSplit, Field(discriminator="kind
 class FilterParams(Section):
     """Which frames are left out of training and of every figure."""
 
-    grey: float = Field(2.0, ge=0)
-    """Mean chroma (Lab units) under which a frame counts as grey; 0 keeps all."""
+    grey: float = Field(2.5, ge=0)
+    """Chroma (Lab units) beyond tint and noise under which a frame counts as grey: neither grain, nor a codec's noise, nor
+    sepia or another tint counts as colour, and a small object in colour does; 0 keeps all."""
+    one_hue: Fraction = 0.5
+    """A frame of one hue, in no strong colour, may be toned (sepia, blue, green), or show mist, a pale sky, snow or water alone,
+    which a single frame cannot tell. It counts as coloured in a film or game of which at least this share of the frames (black
+    and white ones aside) has clear colour on a tenth of the picture; subtitles have less. Of clips and photographs each stands
+    for itself, and is taken for toned."""
     black: float = Field(3.0, ge=0, le=100)
-    """Mean lightness (L*, 0 to 100) under which a frame counts as black; 0 keeps all."""
+    """Mean lightness (L*, 0 to 100) under which a frame counts as black, unless a light in clear colour is in it;
+    0 keeps all."""
+    white: float = Field(97.0, ge=0, le=100)
+    """Mean lightness above which a frame counts as white; 100 keeps all."""
+    fade: float = Field(4.0, ge=0)
+    """Spread of lightness (standard deviation of L*) under which frames that rise from a black or white one, or sink into it,
+    count as its fade; 0 keeps all."""
+    duplicates: bool = False
+    """Leave out frames that look like an earlier one of their source. Within a film repeats do little harm, and a network with
+    a memory loses its place; of photographs from many places they are worth leaving out."""
+    alike: int = Field(4, ge=0, le=7)
+    """Bits of 64 by which the perceptual hashes of two frames may differ that look alike; their colours must agree too.
+    Decides about duplicates, and how many frames of validation and test are said to have a double in training."""
 
 
 class AugmentParams(Section):

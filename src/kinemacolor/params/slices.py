@@ -27,7 +27,10 @@ def slices(params: Params, *, preset: str | None = None) -> dict[str, dict[str, 
             )
             if isinstance(source, FilmPairSource):
                 values[f"sync-{name}"] = source.sync
-        values[f"frames-{dataset_name}"] = dataset.frames
+        # How many jobs take the frames is no matter of what they are: only the slice of `pieces` knows.
+        values[f"frames-{dataset_name}"] = dataset.frames.model_dump(mode="json", exclude={"pieces"})
+        if dataset.frames.pieces > 1:
+            values[f"pieces-{dataset_name}"] = dataset.frames
         values[f"split-{dataset_name}"] = dataset.split
         values[f"filter-{dataset_name}"] = dataset.filter
         values[f"evaluate-{dataset_name}"] = dataset.evaluate

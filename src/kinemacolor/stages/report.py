@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,10 +23,14 @@ import kinemacolor
 from kinemacolor.colour import grey_rgb, lightness_of_grey, rgb_to_lab, to_uint8
 from kinemacolor.errors import UserError
 from kinemacolor.files import atomic_folder, read_json
-from kinemacolor.frames.index import METADATA_KEY, FrameStore
+from kinemacolor.frames.duplicates import MANY
+from kinemacolor.frames.index import FrameStore, located
+from kinemacolor.frames.shards import METADATA_KEY
 from kinemacolor.media.sources import PrintRecord, SourceRecord, read_source
 from kinemacolor.metrics.pixel import mse_ab, mse_rgb_pm1
 from kinemacolor.report import page
+from kinemacolor.report.borderline import Shown, borderline, draw_borderline
+from kinemacolor.report.filtering import Double, Filtering, counts
 from kinemacolor.report.plots import Curves, colours, save_curves, small_copy
 from kinemacolor.report.recipes import recipe_words
 from kinemacolor.report.segments import (
@@ -56,6 +61,7 @@ class Album:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._copies: dict[str, Path] = {}
+        self._drawn: dict[str, Callable[[Path], None]] = {}
 
     def copy(self, picture: Path, name: str) -> Path | None:
         """Where the copy of `picture` will lie; None if there is no such picture."""
@@ -64,12 +70,20 @@ class Album:
         self._copies[name] = picture
         return self.folder / name
 
+    def draw(self, name: str, drawing: Callable[[Path], None]) -> Path:
+        """Where what `drawing` writes, a PNG at the path that it is given, will lie."""
+        self._drawn[name] = drawing
+        return self.folder / name
+
     def write(self, curves: Mapping[str, Curves], colour: Mapping[str, str]) -> None:
         """Write the copies, and <dataset>/curves.png."""
         with atomic_folder(self.folder, marker=_MARKER) as folder:
             (folder / _MARKER).write_text("Made by `kinemacolor report`, which replaces this folder.\n", encoding="utf-8")
             for name, picture in self._copies.items():
                 small_copy(picture, folder / name)
+            for name, drawing in self._drawn.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                drawing(folder / name)
             for dataset, drawn in curves.items():
                 save_curves(drawn, colour, folder / dataset / "curves.png")
 
@@ -119,6 +133,10 @@ def _dataset(name: str, models: Sequence[str], data: Path, reports: Path, album:
         reference=reference,
         video=_there(data / "compare" / f"{name}.mp4"),
         poster=album.copy(data / "compare" / f"{name}.png", f"{name}/comparison.png"),
+        filtering=_filtering(
+            data / "filter" / f"{name}.parquet",
+            lambda grey: album.draw(f"{name}/filter.png", partial(_draw_borderline, name, data, grey=grey)),
+        ),
     )
 
 
@@ -126,6 +144,48 @@ def _table(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise UserError(f"{path} is missing: run the filter stage.")
     return pd.read_parquet(path, columns=["source", "frame", "split", "keep", "reason"])
+
+
+def _filtering(path: Path, sheet: Callable[[float], Path] | None = None) -> Filtering | None:
+    """What the filter says of its own work; None for a table of a version that said nothing. sheet: of the threshold, to be drawn."""
+    facts = json.loads((pq.read_schema(path).metadata or {}).get(METADATA_KEY, b"null"))
+    if facts is None:
+        return None
+    table = pd.read_parquet(path, columns=["colour", "keep", "reason"])
+    return Filtering(
+        grey=facts["grey"],
+        kept=counts(table.loc[table["keep"], "colour"].to_numpy()),
+        dropped=counts(table.loc[table["reason"] == "grey", "colour"].to_numpy()),
+        doubles=[
+            Double(part, source, count["frames"], count["same"], count["other"])
+            for part, sources in sorted(facts["doubles"].items(), reverse=True)
+            for source, count in sources.items()
+        ],
+        left_out={source: 1 - share for source, share in facts["counted"].items() if share < 1},
+        sheet=None if sheet is None else sheet(facts["grey"]),
+        hue=int((table["keep"] & (table["colour"] < facts["grey"])).sum()),
+        many=MANY,
+    )
+
+
+def _draw_borderline(dataset: str, data: Path, out: Path, *, grey: float) -> None:
+    """Draw the frames that the threshold parts most narrowly, of those that nothing else decides."""
+    table = pd.read_parquet(data / "filter" / f"{dataset}.parquet", columns=["source", "frame", "colour", "reason"])
+    table = table[table["reason"].isin(["", "grey"])]
+    stores = [FrameStore(data / "frames" / dataset / source, verify=False) for source in table["source"].unique()]
+    table = located(table.drop(columns="reason"), stores)
+    columns: dict[str, Any] = {name: table[name].to_numpy() for name in ("store", "at", "colour", "time")}
+    chosen = borderline(columns["colour"], columns["store"], columns["at"], grey=grey)
+    shown = [
+        Shown(
+            picture=stores[columns["store"][place]].colour([int(columns["at"][place])])[0].transpose(1, 2, 0),
+            source=stores[columns["store"][place]].source,
+            seconds=float(columns["time"][place]),
+            colour=float(columns["colour"][place]),
+        )
+        for place in chosen
+    ]
+    draw_borderline(shown, out, grey=grey)
 
 
 def _facts(index: Path) -> dict[str, Any]:
@@ -189,9 +249,9 @@ def collection(record: SourceRecord) -> str:
         said += f" At most {_thousands(record.origin['limit'])}, drawn with seed {record.origin.get('seed', 0)}."
     if record.broken:
         shown = ", ".join(entry["name"] for entry in record.broken[:3])
-        said += f" {len(record.broken)} left out as broken ({shown}{', …' if len(record.broken) > 3 else ''})."
+        said += f" {record.broken_count} left out as broken ({shown}{', …' if record.broken_count > 3 else ''})."
     if record.duplicates:
-        said += f" {len(record.duplicates)} left out as the same file as another."
+        said += f" {record.duplicates_count} left out as the same file as another."
     return f"{said} {origin(record.origin)}".strip()
 
 

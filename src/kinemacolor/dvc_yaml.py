@@ -209,7 +209,12 @@ def _jobs() -> list[dict[str, Any]]:
                 "slice": next((path.stem for path in inputs if path.parent == SLICES), ""),
                 "deps": sorted({str(path) for path in inputs if path.parent != SLICES and not path.is_relative_to(PIECES)}),
                 "outputs": said["output"].split(", "),
-                "shell": re.sub(rf" ?--pieces {PIECES}/\S+", "", re.search(r"^Shell command: (.*)$", block, re.MULTILINE)[1]),
+                "shell": _plain(re.search(r"^Shell command: (.*)$", block, re.MULTILINE)[1]),
             }
         )
     return sorted(jobs, key=lambda job: (job["rule"], job["key"]))
+
+
+def _plain(command: str) -> str:
+    """A stage's command without the pieces that it joins, and with one space between words: the same for any number of them."""
+    return " ".join(re.sub(rf"--pieces {PIECES}/\S+", "", command).split())

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from kinemacolor.align.chain import NOTHING, Costs, Lane, best_path, certainty
 from kinemacolor.align.coarse import search
+from kinemacolor.align.evidence import widened
 from kinemacolor.align.grid import Overlay, Window, area_matrix, fit_window
 from kinemacolor.align.signature import DECODE_SIZE, Signature, active_area, signature
 from kinemacolor.align.speed import RATIOS, fit_speed
@@ -319,3 +320,16 @@ def test_an_overlay_of_prints_that_differ_everywhere_still_leaves_most_cells():
     grey[:, :, 16:] = np.random.default_rng(1).uniform(0, 255, (20, 18, 16))
     overlay = Overlay(Window(0, 0, 1, 1), (0, 0, 1, 1), (0, 0, 1, 1)).masked(grey, colour)
     assert overlay.mask.mean() >= 0.74
+
+
+def test_a_run_at_the_edge_of_what_was_compared_is_looked_for_further_off():
+    """All of a short print was measured behind a cut: what stands before it had but one edge of those offsets to choose."""
+    group, half = np.int64(2) << 40, 1 << 39
+    frames, offsets = np.arange(100), np.arange(6, 55)
+    states = group + half + np.where(frames < 40, 6, 30)
+    further = widened((2, frames, offsets), states)
+    assert further.tolist() == list(range(6 - 24, 55))
+    assert widened((2, frames, further), states) is None, "no longer an edge"
+    assert widened((1, frames, offsets), states) is None, "another group's"
+    assert widened((2, frames, offsets), np.where(frames < 92, group + half + 30, states[0])) is None, "a few frames are chance"
+    assert widened((2, frames, offsets), np.full(100, NOTHING)) is None

@@ -23,6 +23,7 @@ CALM = 0.5
 NEVER = -8.0
 """Log likelihood of what cannot be."""
 _REACH = 24  # ticks around what was measured that are offered to the chain: what lies between two shots is sought there as well
+_SHORT = 12  # frames in one state that are worth a look further off
 _PIECE, _BESIDE = 30, 3  # measurements of one piece of a stretch, and those beside it that it heeds
 _BEYOND, _LAP = 6.0, 4.0  # seconds beyond a stretch's windows in which its ends are sought; by which pieces overlap
 _HALF = 1 << 39  # middle of the offsets within a state's name
@@ -94,6 +95,26 @@ def evidence_at(
     within = (at >= prints.grey_ticks.at[0]) & (at <= prints.grey_ticks.at[-1])
     alike[~within] = -1
     return Evidence(int(frames[0]), _state(group, offsets), alike, moves, weight)
+
+
+def widened(asked: tuple[int, NDArray[np.int64], NDArray[np.int64]], states: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Further offsets for a stretch where what was chosen lies at an edge of those that it was compared at; None if nothing does.
+
+    What was measured may all be on one side of a cut, and the offset on the other side further away than `_REACH`.
+
+    Args:
+        asked: group, colour frames and offsets of the stretch.
+        states: of every colour frame of the film.
+    """
+    group, frames, offsets = asked
+    chosen, times = np.unique(states[frames], return_counts=True)
+    of, at = parts(chosen)
+    here = (chosen >= 0) & (of == group) & (times >= _SHORT) & np.isin(at, offsets)
+    at = at[here]
+    edge = at[~(np.isin(at - 1, offsets) & np.isin(at + 1, offsets))]
+    if len(edge) == 0:
+        return None
+    return np.union1d(offsets, (edge[:, None] + np.arange(-_REACH, _REACH + 1)[None]).ravel())
 
 
 def centre(ticks: NDArray, speed: NDArray | float) -> NDArray[np.int64]:

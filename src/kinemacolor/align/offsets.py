@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kinemacolor.align.chain import NOTHING, Costs, Lane, best_path, certainty
 from kinemacolor.align.duo import Prints
-from kinemacolor.align.evidence import CALM, NEVER, centre, evidence_at, parts, pieces_of, usual_surprise
+from kinemacolor.align.evidence import CALM, NEVER, centre, evidence_at, parts, pieces_of, usual_surprise, widened
 from kinemacolor.align.gaps import each_once, placed, sharpened, slid
 from kinemacolor.align.grid import Overlay
 from kinemacolor.align.moments import Group
@@ -28,6 +28,7 @@ _CHANGE, _LEAVE = 12.0, 6.0  # nats: to another offset, to nothing and back
 _AGAIN = 25.0  # nats at most for showing frames again
 _ANYWHERE = 1.5  # of these costs in the sum over all paths, in which a change may be anywhere
 _TRIES = 4  # of the best path, each without what the one before had claimed twice
+_WIDENED = 4  # times that a stretch is compared at further offsets
 _GAP = 1.0  # seconds without a partner that begin a new segment
 
 
@@ -54,10 +55,20 @@ def segmented(prints: Prints, groups: Sequence[Group], overlay: Overlay, pool: E
     usual = usual_surprise(evidence)
     level = float(np.clip(_MIDDLE * usual, *_LEVELS))
     costs = Costs(_CHANGE, _LEAVE, again=CALM * max(level - usual, 0.0), most=_AGAIN)
-    lanes = [Lane(one.start, one.states, one.gain(level)) for one in evidence]
-    pictures = [one.pictures(level) for one in evidence]
     speeds = [group.speed for group in groups]
-    kept, left = _chosen(prints, lanes, pictures, costs, speeds)
+    for _ in range(_WIDENED + 1):
+        lanes = [Lane(one.start, one.states, one.gain(level)) for one in evidence]
+        pictures = [one.pictures(level) for one in evidence]
+        kept, left = _chosen(prints, lanes, pictures, costs, speeds)
+        # A run at the edge of what was compared may be nearer to its place than to any place.
+        wider = {number: offsets for number, one in enumerate(asked) if (offsets := widened(one[1:], kept)) is not None}
+        if not wider:
+            break
+        for number, offsets in wider.items():
+            asked[number] = (*asked[number][:3], offsets)
+        again = pool.map(lambda number: evidence_at(prints, *asked[number], overlay), wider)
+        for number, one in zip(wider, again, strict=True):
+            evidence[number] = one
     if more := short_pieces(prints, kept, speeds, overlay, level, usual):
         pictures += [one.pictures(level) for one in more]
         lanes += [Lane(one.start, one.states, one.gain(level)) for one in more]

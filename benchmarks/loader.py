@@ -1,5 +1,6 @@
 """Claims: random batches come at least 50 (256x256) and 80 (64x64) times as fast as from JPEG files with PIL; and batches ready to
-train at least 13 and 45 times as fast as the projects made them. With a GPU, neither `alpha` nor `eccv16` waits for frames.
+train at least 13 times as fast as the projects made them (45 was hoped for at 64x64: see docs/performance.md). With a GPU,
+neither `alpha` nor `eccv16` waits for frames.
 
     python benchmarks/loader.py [--film FILE] [--folder DIR] [--rounds 5] [--out FILE]
     python benchmarks/loader.py --device cuda [...]

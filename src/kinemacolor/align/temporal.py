@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,8 @@ from threadpoolctl import threadpool_limits
 
 from kinemacolor.align.bands import band
 from kinemacolor.align.coarse import Search, Stretch, search
-from kinemacolor.align.duo import Prints, overlay_on, prints_of
+from kinemacolor.align.duo import Prints, overlay_on, prints_of, surprise_of
+from kinemacolor.align.evidence import CALM
 from kinemacolor.align.grid import Overlay, Window, normalised
 from kinemacolor.align.moments import grouped, measured
 from kinemacolor.align.offsets import Segmented, segmented
@@ -31,6 +33,9 @@ _WELL_COVERED = 0.8  # share of the shorter print from which the first search wi
 _ROUGHLY = 8  # of so many frames one is enough for the overlay
 _FLAT = 1.0  # standard deviation of luma over a grid up to which a picture tells nothing
 _UNLIKE = 0.4  # correlation up to which a pair set by hand is not believed
+_PULLS = 0.25  # share of the pairs from which a segment may pull the overlay
+_ASTRAY = 0.01  # of the picture by which overlays differ that cannot both be right
+_BETTER = 20.0  # nats by which another overlay must explain more
 _SOME = 20_000  # pairs that the correlation is computed over at most
 _CHUNK = 2048  # pairs in float at one time
 
@@ -69,13 +74,50 @@ def _found(prints: Prints, pool: Executor, min_correlation: float, min_share: fl
     if len(pairs) == 0:
         raise UserError(_strangers(names, found))
     overlay, window = overlay_on(prints, pairs)
-    runs = list(pool.map(lambda part: measured(prints, part, overlay), found.stretches))
-    groups = grouped(prints, found.stretches, runs)
-    if not groups:
+    laid = _laid(prints, found.stretches, overlay, window, pool)
+    if laid is None:
         raise UserError(_strangers(names, found))
-    path = _told(prints, segmented(prints, groups, overlay, pool), window, overlay, found.votes)
+    for overlay, window in _own_overlays(prints, laid):
+        other = _laid(prints, found.stretches, overlay, window, pool)
+        if other is not None and other.explained > laid.explained + _BETTER:
+            laid = other
+    path = _told(prints, laid.found, laid.window, laid.overlay, found.votes)
     _require(path, min_correlation, min_share, names)
     return path
+
+
+class _Laid(NamedTuple):
+    """Segments under one overlay, and how much they explain: log likelihood, over all pairs, of the pictures."""
+
+    found: Segmented
+    overlay: Overlay
+    window: Window
+    explained: float
+
+
+def _laid(prints: Prints, stretches: Sequence[Stretch], overlay: Overlay, window: Window, pool: Executor) -> _Laid | None:
+    """The segments under an overlay; None if nothing can be measured under it."""
+    runs = list(pool.map(lambda part: measured(prints, part, overlay), stretches))
+    groups = grouped(prints, stretches, runs)
+    if not groups:
+        return None
+    found = segmented(prints, groups, overlay, pool)
+    alike, weight = _likeness(prints, overlay, found.pairs)
+    return _Laid(found, overlay, window, float(-(CALM * weight * surprise_of(np.nan_to_num(alike))).sum()))
+
+
+def _own_overlays(prints: Prints, laid: _Laid) -> list[tuple[Overlay, Window]]:
+    """Overlays by single long segments, where these lie otherwise than under the one by all.
+
+    In a film of a few shots one that is misplaced in time pulls the overlay with it, and under that overlay a pan is at home there.
+    """
+    out, segment = [], laid.found.segment
+    count = np.bincount(segment) if len(segment) else np.zeros(0, int)
+    for number in np.flatnonzero((count >= _PULLS * len(segment)) & (count < len(segment))):
+        overlay, window = overlay_on(prints, laid.found.pairs[segment == number])
+        if max(abs(a - b) for a, b in zip(window, laid.window, strict=True)) > _ASTRAY:
+            out.append((overlay, window))
+    return out
 
 
 def _strangers(names: str, found: Search) -> str:

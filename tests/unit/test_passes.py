@@ -175,8 +175,8 @@ def test_a_pass_that_fails_leaves_no_file(film, tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_temporary_disk_is_one_sentence(film, monkeypatch):
-    full = open("/dev/full", "r+b", buffering=0)  # noqa: SIM115
-    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: full)
+    # One for each pass: they run at once, and the first to fail closes its own.
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: open("/dev/full", "r+b", buffering=0))  # noqa: SIM115
     with pytest.raises(UserError, match="No space is left"):
         signatures(film, film)
 

@@ -172,7 +172,7 @@ def _frames_in(
     for packet in itertools.chain(head, packets):
         extent.add(packet)
         torn = seam.torn_before(packet) or torn or (packet.size == 0 and seam.lost_end(extent))
-        if packet.stream_index != video.index:
+        if packet.stream.index != video.index:  # the last packets, which are empty, all say 0 of themselves
             continue
         position += 1
         if torn:

@@ -16,19 +16,20 @@ from skimage import metrics as skimage_metrics
 from torch import Tensor
 
 from kinemacolor.colour import lab_to_rgb, rgb_to_lab, to_uint8
-from kinemacolor.metrics.pixel import PixelMetrics, ciede2000, colourfulness, mse_ab, mse_rgb_pm1, psnr_rgb, ssim
+from kinemacolor.metrics.pixel import PixelMetrics, ciede2000, colourfulness, mse_ab, mse_rgb_pm1, psnr_ab, psnr_rgb, ssim
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 # Computed once with numpy, OpenCV and scikit-image from the pictures that scikit-image brings (naive: a = b = 0, L kept):
-# PSNR, MSE in [-1, 1], MSE of ab/128, mean CIEDE2000, and the signed colourfulness of the picture itself.
+# PSNR, MSE in [-1, 1], MSE of ab/128, mean CIEDE2000, area under the curve of ab errors, and the colourfulness of the picture
+# itself, signed and absolute.
 GOLDEN = {
-    "astronaut": (17.80, 0.0663, 0.0298, 11.34, 72.61),
-    "coffee": (14.12, 0.1547, 0.0675, 21.36, 76.92),
-    "rocket": (22.31, 0.0235, 0.0119, 12.84, 38.56),
-    "cat": (19.40, 0.0459, 0.0186, 15.87, 37.96),
+    "astronaut": (17.80, 0.0663, 0.0298, 11.34, 0.8625, 72.61, 71.37),
+    "coffee": (14.12, 0.1547, 0.0675, 21.36, 0.7132, 76.92, 76.78),
+    "rocket": (22.31, 0.0235, 0.0119, 12.84, 0.8779, 38.56, 28.98),
+    "cat": (19.40, 0.0459, 0.0186, 15.87, 0.8474, 37.96, 37.93),
 }
 
 # Sharma, Wu and Dalal 2005, table 1; the pairs about (2.49, .0010) stand on either side of a jump of the mean hue.
@@ -76,14 +77,17 @@ def test_naive_grey_has_its_golden_values(name: str) -> None:
     true = _picture(name)
     pool = PixelMetrics()
     pool.update(_grey(true), true)
-    psnr, mse_rgb, mse_chroma, difference, cf = GOLDEN[name]
+    psnr, mse_rgb, mse_chroma, difference, area, cf, cf_abs = GOLDEN[name]
     found = pool.pooled()
     assert found["psnr_rgb"] == pytest.approx(psnr, abs=0.005)
     assert found["mse_rgb_pm1"] == pytest.approx(mse_rgb, abs=0.00005)
     assert found["mse_ab@128"] == pytest.approx(mse_chroma, abs=0.00005)
     assert found["de2000"] == pytest.approx(difference, abs=0.005)
     assert found["cf_truth"] == pytest.approx(cf, abs=0.005)
-    assert found["cf"] < 0.2 and found["dcf"] == pytest.approx(cf, abs=0.2)
+    assert found["cf_abs_truth"] == pytest.approx(cf_abs, abs=0.005)
+    assert found["auc_raw"] == pytest.approx(area, abs=0.00005)
+    assert found["psnr_ab"] == pytest.approx(10 * math.log10(255**2 / (mse_chroma * 128**2)), abs=0.02)
+    assert max(found["cf"], found["cf_abs"]) < 0.2 and found["dcf"] == pytest.approx(cf, abs=0.2)
 
 
 @pytest.mark.parametrize(("first", "second", "published"), SHARMA)
@@ -149,6 +153,20 @@ def test_ssim_equals_torchmetrics_and_scikit_image(blurred: tuple[Tensor, Tensor
         assert ours[index].item() == pytest.approx(value, abs=1e-9)
 
 
+def test_pictures_too_large_to_be_measured_at_once_are_measured_alike() -> None:
+    """In slabs of rows, of which SSIM's overlap."""
+    true = _picture("astronaut")[..., :301, :]
+    predicted = true // 2 + 50
+    value = skimage_metrics.structural_similarity(
+        predicted[0].numpy(), true[0].numpy(), channel_axis=0, gaussian_weights=True, use_sample_covariance=False, data_range=255
+    )
+    assert ssim(predicted, true).item() == pytest.approx(value, abs=1e-9)
+    rows = PixelMetrics().update(rgb_to_lab(predicted), true)
+    every = ciede2000(rgb_to_lab(predicted), rgb_to_lab(true)).flatten()
+    assert rows["de2000"][0] == pytest.approx(every.mean().item(), rel=1e-9)
+    assert abs(rows["de2000_p95"][0] - np.quantile(every, 0.95, method="inverted_cdf")) <= 0.005 + 1e-9
+
+
 def test_psnr_equals_torchmetrics_and_scikit_image(blurred: tuple[Tensor, Tensor]) -> None:
     predicted, true = blurred
     ours = psnr_rgb(predicted, true)
@@ -160,10 +178,21 @@ def test_psnr_equals_torchmetrics_and_scikit_image(blurred: tuple[Tensor, Tensor
 
 def test_colourfulness_equals_the_paper_in_numpy() -> None:
     rgb = _random(3, 5, 3, 20, 30)
-    for picture, ours in zip(rgb.numpy().astype(np.float64), colourfulness(rgb).tolist(), strict=True):
+    rgb[0, 0] //= 4  # mostly greener than red, so that signed and absolute differ much
+    for picture, *ours in zip(rgb.numpy().astype(np.float64), *(found.tolist() for found in colourfulness(rgb)), strict=True):
         red, green, blue = picture
         rg, yb = red - green, 0.5 * (red + green) - blue
-        assert ours == pytest.approx(math.hypot(rg.std(), yb.std()) + 0.3 * math.hypot(rg.mean(), yb.mean()), abs=1e-9)
+        for found, (one, other) in zip(ours, ((rg, yb), (np.abs(rg), np.abs(yb))), strict=True):
+            assert found == pytest.approx(
+                math.hypot(one.std(), other.std()) + 0.3 * math.hypot(one.mean(), other.mean()), abs=1e-9
+            )
+
+
+def test_psnr_of_ab_by_hand() -> None:
+    lab = rgb_to_lab(_random(4, 2, 3, 12, 12))
+    found = psnr_ab(lab + torch.tensor([7.0, 3.0, 4.0]).reshape(3, 1, 1), lab)
+    assert found.tolist() == pytest.approx([10 * math.log10(255**2 / 12.5)] * 2, abs=1e-5)
+    assert psnr_ab(lab, lab).tolist() == [100, 100]
 
 
 def test_quantiles_are_those_of_all_pixels_to_half_a_hundredth() -> None:
@@ -187,7 +216,8 @@ def test_the_truth_itself_is_perfect(true: Tensor) -> None:
     pool = PixelMetrics()
     pool.update(rgb_to_lab(true), true)
     found = pool.pooled()
-    perfect = {"mse_rgb_pm1": 0, "mse_ab@128": 0, "psnr_rgb": 100, "de2000": 0, "de2000_p95": 0, "dcf": 0, "dcf_mean_abs": 0}
+    perfect = {"mse_rgb_pm1": 0, "mse_ab@128": 0, "psnr_rgb": 100, "psnr_ab": 100, "auc_raw": 1, "auc_rebal": 1}
+    perfect |= {"de2000": 0, "de2000_p95": 0, "dcf": 0, "dcf_mean_abs": 0}
     assert {name: found[name] for name in perfect} == perfect
     assert found["ssim"] == pytest.approx(1, abs=1e-12)
     assert found["frames"] == len(true)
@@ -247,9 +277,36 @@ def test_a_shift_of_lightness_moves_rgb_and_not_ab() -> None:
     lab = rgb_to_lab(true)
     lab[:, 0] += 5
     rows = PixelMetrics().update(lab, true)
-    assert rows["mse_ab@128"][0] == 0 and rows["mse_rgb_pm1"][0] > 0 and rows["psnr_rgb"][0] < 40
+    assert rows["mse_ab@128"][0] == 0 and rows["psnr_ab"][0] == 100 and rows["auc_raw"][0] == 1
+    assert rows["mse_rgb_pm1"][0] > 0 and rows["psnr_rgb"][0] < 40
     off = lab[0, 0, 0, 0].item() - 2.5 - 50  # mean lightness of both, from the middle of the range
     assert rows["de2000"][0] == pytest.approx(5 / (1 + 0.015 * off**2 / math.sqrt(20 + off**2)), rel=1e-5)
+
+
+def test_each_known_change_moves_its_own_figures_and_no_other() -> None:
+    """Colours of the right amounts in the wrong places leave colourfulness; a bleached picture does not; grey keeps L alone."""
+    true = torch.cat([_picture("coffee")[..., y : y + 64, 100:164] for y in (0, 150, 300)])
+    lab = rgb_to_lab(true)
+
+    def found(predicted: Tensor) -> dict[str, float]:
+        pool = PixelMetrics()
+        pool.update(predicted, true)
+        return pool.pooled()
+
+    same, moved, grey = found(lab), found(lab.roll(9, -1)), found(_grey(true))
+    assert moved["cf"] == pytest.approx(same["cf"], abs=1e-9) and moved["cf_abs"] == pytest.approx(same["cf_abs"], abs=1e-9)
+    assert moved["dcf"] == pytest.approx(0, abs=1e-9) and moved["dcf_mean_abs"] == pytest.approx(0, abs=1e-9)
+    for name in ("mse_rgb_pm1", "mse_ab@128", "de2000"):
+        assert moved[name] > same[name] + 1e-4
+    for name in ("psnr_rgb", "psnr_ab", "ssim", "auc_raw", "auc_rebal"):
+        assert moved[name] < same[name] - 1e-4
+    bleached = lab.clone()
+    bleached[:, 1:] *= 0.5
+    half = found(bleached)
+    assert same["cf"] > half["cf"] > grey["cf"] and 0 < half["dcf"] < grey["dcf"]
+    assert grey["mse_ab@128"] == pytest.approx(4 * half["mse_ab@128"], rel=1e-5)
+    assert grey["psnr_ab"] == pytest.approx(half["psnr_ab"] - 20 * math.log10(2), abs=1e-5)
+    assert grey["auc_raw"] < half["auc_raw"] < 1
 
 
 def test_ab_is_judged_as_predicted_and_rgb_as_shown() -> None:

@@ -30,7 +30,7 @@ from kinemacolor.files import write_json
 from kinemacolor.frames.shards import ShardWriter
 from kinemacolor.models import encoders
 from kinemacolor.params import Weights
-from kinemacolor.pretrained import checking, colouring
+from kinemacolor.pretrained import checking, colouring, lpips
 from kinemacolor.pretrained.reading import convert, read
 from kinemacolor.pretrained.unpickling import read_arrays
 from kinemacolor.stages.embed import embed
@@ -239,9 +239,9 @@ def test_a_wrong_section_is_one_sentence(changes: dict, words: str) -> None:
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_every_architecture_of_the_params_has_an_encoder_or_a_family() -> None:
+def test_every_architecture_of_the_params_has_an_encoder_a_family_or_a_distance() -> None:
     known = set(get_args(Weights.model_fields["architecture"].annotation))
-    assert known == set(encoders.ARCHITECTURES) | colouring.ARCHITECTURES
+    assert known == set(encoders.ARCHITECTURES) | colouring.ARCHITECTURES | lpips.ARCHITECTURES
 
 
 # ------------------------------------------------------------------------------------------ reading foreign files

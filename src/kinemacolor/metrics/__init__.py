@@ -1,5 +1,4 @@
-"""Every figure that judges a coloured picture, each with one definition (models.md, section 10)."""
+"""Every figure that judges a coloured picture, each with one definition (models.md, section 10); names.py says their names.
 
-from kinemacolor.metrics.pixel import PixelMetrics
-
-__all__ = ["PixelMetrics"]
+Nothing is imported here, so that asking for a name costs no second.
+"""

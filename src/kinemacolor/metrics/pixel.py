@@ -18,15 +18,22 @@ import torch
 from torch import Tensor
 
 from kinemacolor.colour import lab_to_rgb, rgb_to_lab, to_uint8
+from kinemacolor.metrics.auc import AucPool
 
 PSNR_CAP = 100.0
-"""dB given to identical pictures, whose PSNR is infinite."""
+"""dB given to identical pictures, whose PSNR is infinite; of RGB as of ab."""
 SSIM_WINDOW = 11
 """Side of SSIM's window: a picture must be at least this high and wide."""
 DE2000_STEPS = 100
 """Quantiles of CIEDE2000 are taken of values rounded to this many steps a unit: off by half a step, .005, at most."""
 _DE2000_BINS = 25_000  # up to 250; differences inside the gamut stay under 120, and more than 250 counts as 250
-_CHUNK = 2**18  # pixels whose CIEDE2000 is computed at once: some 60 float64 planes of temporaries
+_BY_PIXEL = ("mse_rgb_pm1", "mse_ab@128", "de2000")
+_BY_FRAME = ("psnr_rgb", "psnr_ab", "ssim", "cf", "cf_truth", "cf_abs", "cf_abs_truth")
+
+
+def _at_once(device: torch.device) -> int:
+    """Pixels to measure at once: their planes of float64, some 30, stay in a core's cache; a GPU wants to be filled."""
+    return 2**15 if device.type == "cpu" else 2**20
 
 
 # ------------------------------------------------------------------------------------------- one figure a picture
@@ -46,7 +53,12 @@ def mse_rgb_pm1(predicted: Tensor, true: Tensor) -> Tensor:
 
 def psnr_rgb(predicted: Tensor, true: Tensor) -> Tensor:
     """20 log10(255 / rmse) of 8-bit RGB, in dB, at most `PSNR_CAP`. uint8 (B, 3, H, W) to float64 (B,)."""
-    return (10 * torch.log10(255**2 / _mse_8bit(predicted, true))).clamp(max=PSNR_CAP)
+    return _decibels(_mse_8bit(predicted, true))
+
+
+def _decibels(mse: Tensor) -> Tensor:
+    """PSNR of a mean squared error, for a peak of 255."""
+    return (10 * torch.log10(255**2 / mse)).clamp(max=PSNR_CAP)
 
 
 def _mse_8bit(predicted: Tensor, true: Tensor) -> Tensor:
@@ -66,6 +78,20 @@ def mse_ab(predicted: Tensor, true: Tensor, *, scale: float = 128.0) -> Tensor:
     return (predicted[:, 1:].double() - true[:, 1:].double()).div_(scale).square_().mean(dim=(1, 2, 3))
 
 
+def psnr_ab(predicted: Tensor, true: Tensor) -> Tensor:
+    """10 log10(255^2 / mse) of ab in Lab units, in dB, at most `PSNR_CAP`; ours, since there is no standard.
+
+    In float: what is published of 8-bit ab ends at the error of rounding.
+
+    Args:
+        predicted, true: Lab, floating point (B, 3, H, W).
+
+    Returns:
+        float64 (B,).
+    """
+    return _decibels(mse_ab(predicted, true, scale=1.0))
+
+
 def ssim(predicted: Tensor, true: Tensor) -> Tensor:
     """Structural similarity of 8-bit RGB: mean over the valid region and over the channels.
 
@@ -81,15 +107,24 @@ def ssim(predicted: Tensor, true: Tensor) -> Tensor:
     """
     if min(true.shape[-2:]) < SSIM_WINDOW:
         raise ValueError(f"SSIM needs pictures of at least {SSIM_WINDOW}x{SSIM_WINDOW}, got {tuple(true.shape)}")
-    first, second = predicted.double(), true.double()
-    mean_1, mean_2 = _gauss(first), _gauss(second)
-    variance_1 = _gauss(first * first) - mean_1.square()
-    variance_2 = _gauss(second * second) - mean_2.square()
-    covariance = _gauss(first * second) - mean_1 * mean_2
+    height, width = true.shape[-2:]
+    around, rows = SSIM_WINDOW - 1, max(1, _at_once(true.device) // width)
+    total = torch.zeros(len(true), dtype=torch.float64, device=true.device)
+    for top in range(0, height - around, rows):
+        slab = slice(top, top + rows + around)
+        total += _similarity(predicted[..., slab, :].double(), true[..., slab, :].double()).sum(dim=(1, 2, 3))
+    return total / (3 * (height - around) * (width - around))
+
+
+def _similarity(first: Tensor, second: Tensor) -> Tensor:
+    """SSIM at every place where the window fits, of two float64 pictures, which are overwritten."""
+    mean_1, mean_2, cross = _gauss(first), _gauss(second), _gauss(first * second)
+    power = _gauss(first.square_().add_(second.square_()))  # only the sum of the two variances is asked for
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    structure = (2 * covariance + c2) / (variance_1 + variance_2 + c2)
-    luminance = (2 * mean_1 * mean_2 + c1) / (mean_1.square() + mean_2.square() + c1)
-    return (luminance * structure).mean(dim=(1, 2, 3))
+    product, squares = mean_1 * mean_2, mean_1.square_().add_(mean_2.square_())
+    structure = (cross - product).mul_(2).add_(c2).div_((power - squares).add_(c2))
+    luminance = product.mul_(2).add_(c1).div_(squares.add_(c1))
+    return luminance.mul_(structure)
 
 
 def _gauss(picture: Tensor) -> Tensor:
@@ -114,59 +149,84 @@ def ciede2000(first: Tensor, second: Tensor) -> Tensor:
         float64 (..., H, W). Symmetric; equal to `skimage.color.deltaE_ciede2000`.
     """
     (l1, a1, b1), (l2, a2, b2) = first.double().unbind(-3), second.double().unbind(-3)
-    stretch = 1.5 - 0.5 * _chroma_share(0.5 * (torch.hypot(a1, b1) + torch.hypot(a2, b2)))
+    stretch = 1.5 - 0.5 * _chroma_share(0.5 * (_length(a1, b1) + _length(a2, b2)))
     a1, a2 = a1 * stretch, a2 * stretch
-    c1, c2 = torch.hypot(a1, b1), torch.hypot(a2, b2)
+    c1, c2 = _length(a1, b1), _length(a2, b2)
     h1, h2 = torch.atan2(b1, a1), torch.atan2(b2, a2)
 
     lightness, chroma = 0.5 * (l1 + l2), 0.5 * (c1 + c2)
     # Mean hue: of the two means that lie opposite each other, the one on the shorter arc. Where a colour is neutral its
     # hue is arbitrary, but hue then stands only in terms that are multiplied with a hue difference of nought.
-    turn = (h1 - h2).abs() > math.pi
-    hue = torch.where(turn, 0.5 * (h1 + h2) + math.pi, 0.5 * (h1 + h2))
+    half = 0.5 * (h2 - h1)
+    turn = half.abs() > 0.5 * math.pi
+    hue = 0.5 * (h1 + h2)
+    hue = torch.where(turn, hue + math.pi, hue)
     # The sine of half the difference changes its sign when one hue makes a full turn.
-    half_sine = torch.sin(0.5 * (h2 - h1))
-    delta_h = 2 * (c1 * c2).sqrt() * torch.where(turn, -half_sine, half_sine)
+    half_sine = half.sin_()
+    delta_h = (c1 * c2).sqrt_().mul_(torch.where(turn, -half_sine, half_sine)).mul_(2)
 
-    weight_t = (
-        1
-        - 0.17 * torch.cos(hue - math.radians(30))
-        + 0.24 * torch.cos(2 * hue)
-        + 0.32 * torch.cos(3 * hue + math.radians(6))
-        - 0.20 * torch.cos(4 * hue - math.radians(63))
-    )
-    off_middle = (lightness - 50).square()
-    term_l = (l2 - l1) / (1 + 0.015 * off_middle / (20 + off_middle).sqrt())
-    term_c = (c2 - c1) / (1 + 0.045 * chroma)
-    term_h = delta_h / (1 + 0.015 * chroma * weight_t)
-    degrees = torch.rad2deg(hue).remainder(360)
-    rotation = math.radians(60) * torch.exp(-((degrees - 275) / 25).square())
-    cross = -2 * _chroma_share(chroma) * torch.sin(rotation) * term_c * term_h
-    return (term_l.square() + term_c.square() + term_h.square() + cross).clamp(min=0).sqrt()
+    off_middle = lightness.sub_(50).square_()
+    term_l = (l2 - l1).div_(off_middle.mul(0.015).div_(off_middle.add(20).sqrt_()).add_(1))
+    term_c = (c2 - c1).div_(chroma.mul(0.045).add_(1))
+    term_h = delta_h.div_(_hue_weight(hue).mul_(chroma).mul_(0.015).add_(1))
+    degrees = torch.rad2deg(hue).remainder_(360)
+    rotation = degrees.sub_(275).div_(25).square_().neg_().exp_().mul_(math.radians(60)).sin_()
+    cross = _chroma_share(chroma).mul_(rotation).mul_(term_c).mul_(term_h).mul_(-2)
+    return cross.add_(term_l.square_()).add_(term_c.square_()).add_(term_h.square_()).clamp_(min=0).sqrt_()
+
+
+def _length(a: Tensor, b: Tensor) -> Tensor:
+    return a.square().addcmul_(b, b).sqrt_()
+
+
+def _hue_weight(hue: Tensor) -> Tensor:
+    """1 - .17 cos(h - 30) + .24 cos(2h) + .32 cos(3h + 6) - .20 cos(4h - 63), in degrees: T of the formula.
+
+    Multiples by the addition theorems: two powers of the unit instead of four cosines, and as exact.
+    """
+    cos, sin = torch.cos(hue), torch.sin(hue)
+    cos2, sin2 = (2 * cos).mul_(cos).sub_(1), (2 * sin).mul_(cos)
+    cos3, sin3 = (cos2 * cos).addcmul_(sin2, sin, value=-1), (sin2 * cos).addcmul_(cos2, sin)
+    cos4, sin4 = (2 * cos2).mul_(cos2).sub_(1), (2 * sin2).mul_(cos2)
+    weight = cos2.mul_(0.24).add_(1)
+    for share, turned, c, s in ((-0.17, -30, cos, sin), (0.32, 6, cos3, sin3), (-0.20, -63, cos4, sin4)):
+        turned = math.radians(turned)
+        weight.add_(c, alpha=share * math.cos(turned)).sub_(s, alpha=share * math.sin(turned))
+    return weight
 
 
 def _chroma_share(chroma: Tensor) -> Tensor:
     """sqrt(C^7 / (C^7 + 25^7)): 0 for neutral colours, near 1 for strong ones."""
-    seventh = chroma.pow(7)
-    return (seventh / (seventh + 25.0**7)).sqrt()
+    square = chroma.square()
+    seventh = square.square().mul_(square).mul_(chroma)  # several times faster than a power
+    return seventh.div_(seventh + 25.0**7).sqrt_()
 
 
-def colourfulness(rgb: Tensor) -> Tensor:
-    """Hasler and Suesstrunk 2003, signed: rg = R - G and yb = (R + G) / 2 - B on 0..255.
+def colourfulness(rgb: Tensor) -> tuple[Tensor, Tensor]:
+    """Hasler and Suesstrunk 2003 of rg = R - G and yb = (R + G) / 2 - B on 0..255, signed and absolute.
 
-    Standard deviation plus .3 of the mean, both over the plane of rg and yb. Some published scripts take the absolute
-    values of rg and yb first, which gives another figure.
+    Standard deviation plus .3 of the mean, both over the plane of rg and yb. The paper's is the signed one; the published
+    scripts of DDColor, ColorFormer and ColorMNet take the absolute values of rg and yb first, which gives another figure.
 
     Args:
         rgb: uint8 (B, 3, H, W).
 
     Returns:
-        float64 (B,); 0 for a grey picture.
+        cf and cf_abs, float64 (B,) each; 0 for a grey picture.
     """
-    red, green, blue = rgb.double().flatten(2).unbind(1)
-    planes = torch.stack((red - green, 0.5 * (red + green) - blue), dim=1)
-    deviation = planes.var(dim=2, correction=0).sum(dim=1).sqrt()
-    return deviation + 0.3 * planes.mean(dim=2).square().sum(dim=1).sqrt()
+    red, green, blue = rgb.flatten(2).int().unbind(1)
+    # Twice yb, so that every sum is a whole number and exact. Squares are the same for both, only means differ.
+    planes = torch.stack((red - green, red + green - 2 * blue), dim=1)
+    unit = torch.tensor([1.0, 0.5], dtype=torch.float64, device=rgb.device)
+    power = planes.square().sum(dim=2).double() / planes.shape[-1] * unit.square()
+    signed, absolute = (values.sum(dim=2).double() / planes.shape[-1] * unit for values in (planes, planes.abs()))
+    return _spread(signed, power), _spread(absolute, power)
+
+
+def _spread(mean: Tensor, power: Tensor) -> Tensor:
+    """Deviation and mean of two opponents in one figure (B,), from their means and mean squares (B, 2)."""
+    squared = mean.square()
+    return (power - squared).clamp(min=0).sum(dim=1).sqrt() + 0.3 * squared.sum(dim=1).sqrt()
 
 
 # ----------------------------------------------------------------------------------------------------- pooling
@@ -179,6 +239,7 @@ class PixelMetrics:
         self._rows: dict[str, list[float]] = {}
         self._pixels: list[int] = []
         self._differences = np.zeros(_DE2000_BINS + 1, dtype=np.int64)
+        self._auc = AucPool()
 
     @torch.inference_mode()
     def update(self, predicted: Tensor, true: Tensor) -> dict[str, np.ndarray]:
@@ -189,7 +250,8 @@ class PixelMetrics:
             true: RGB, uint8 (B, 3, H, W), on the same device.
 
         Returns:
-            Metric name to float64 (B,): the figures of `pooled`, of each picture alone. `dcf` is abs(cf - cf_truth).
+            Metric name to float64 (B,): the figures of `pooled`, of each picture alone. `dcf` is abs(cf - cf_truth);
+            auc_rebal is the split's alone.
 
         Raises:
             ValueError: shapes differ, or a value of the prediction is not finite.
@@ -198,18 +260,9 @@ class PixelMetrics:
             raise ValueError(f"predicted {tuple(predicted.shape)} and true {tuple(true.shape)} differ in shape")
         if not bool(torch.isfinite(predicted).all()):
             raise ValueError("a predicted value is not finite")
-        true_lab, predicted_rgb = rgb_to_lab(true), to_uint8(lab_to_rgb(predicted))
-        cf, cf_truth = colourfulness(predicted_rgb), colourfulness(true)
-        values = {
-            "mse_rgb_pm1": mse_rgb_pm1(predicted_rgb, true),
-            "mse_ab@128": mse_ab(predicted, true_lab, scale=128.0),
-            "psnr_rgb": psnr_rgb(predicted_rgb, true),
-            "ssim": ssim(predicted_rgb, true),
-            "cf": cf,
-            "cf_truth": cf_truth,
-            "dcf": (cf - cf_truth).abs(),
-        }
-        rows = {name: value.cpu().numpy() for name, value in values.items()} | self._measure_differences(predicted, true_lab)
+        together = max(1, _at_once(true.device) // (true.shape[-2] * true.shape[-1]))
+        parts = [self._measure(some, truth) for some, truth in zip(predicted.split(together), true.split(together), strict=True)]
+        rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         for name, row in rows.items():
             self._rows.setdefault(name, []).extend(row.tolist())
         self._pixels.extend([true.shape[-2] * true.shape[-1]] * len(true))
@@ -219,42 +272,58 @@ class PixelMetrics:
         """The split's figures so far; empty if there was no picture.
 
         frames: pictures. mse_rgb_pm1, mse_ab@128, de2000: means over all pixels of the split, not of batch means.
-        psnr_rgb, ssim, cf, cf_truth: means over pictures. de2000_p50, de2000_p95: quantiles (nearest rank) over all
-        pixels, in hundredths. dcf: abs(mean cf - mean cf_truth), the convention of the DDColor and MultiColor tables;
-        dcf_mean_abs: mean of abs(cf - cf_truth), that of VVFM.
+        psnr_rgb, psnr_ab, ssim, cf, cf_truth, cf_abs, cf_abs_truth: means over pictures. de2000_p50, de2000_p95: quantiles
+        (nearest rank) over all pixels, in hundredths. dcf: abs(mean cf - mean cf_truth), the convention of the DDColor and
+        MultiColor tables; dcf_mean_abs: mean of abs(cf - cf_truth), that of VVFM. auc_raw, auc_rebal: see metrics/auc.py.
         """
         if not self._pixels:
             return {}
         frames, pixels = len(self._pixels), sum(self._pixels)
         by_pixel = {
             name: math.fsum(value * weight for value, weight in zip(self._rows[name], self._pixels, strict=True)) / pixels
-            for name in ("mse_rgb_pm1", "mse_ab@128", "de2000")
+            for name in _BY_PIXEL
         }
-        by_frame = {name: math.fsum(self._rows[name]) / frames for name in ("psnr_rgb", "ssim", "cf", "cf_truth")}
+        by_frame = {name: math.fsum(self._rows[name]) / frames for name in _BY_FRAME}
         return {
             "frames": frames,
             **by_pixel,
             "de2000_p50": _quantile(self._differences, 0.50),
             "de2000_p95": _quantile(self._differences, 0.95),
             **by_frame,
+            **self._auc.pooled(),
             "dcf": abs(by_frame["cf"] - by_frame["cf_truth"]),
             "dcf_mean_abs": math.fsum(self._rows["dcf"]) / frames,
         }
 
-    def _measure_differences(self, predicted: Tensor, true: Tensor) -> dict[str, np.ndarray]:
-        """CIEDE2000 of a batch: mean and quantiles of each picture; the pool's histogram grows."""
-        rows: dict[str, list[float]] = {"de2000": [], "de2000_p50": [], "de2000_p95": []}
-        together = max(1, _CHUNK // (true.shape[-2] * true.shape[-1]))
-        for some, truth in zip(predicted.split(together), true.split(together), strict=True):
-            differences = ciede2000(some, truth).flatten(1)
-            steps = (differences * DE2000_STEPS).round_().clamp_(max=_DE2000_BINS).int().cpu().numpy()
-            rows["de2000"].extend(differences.mean(dim=1).tolist())
-            for picture in steps:
-                counts = np.bincount(picture, minlength=_DE2000_BINS + 1)
-                rows["de2000_p50"].append(_quantile(counts, 0.50))
-                rows["de2000_p95"].append(_quantile(counts, 0.95))
-                self._differences += counts
-        return {name: np.array(row, dtype=np.float64) for name, row in rows.items()}
+    def _measure(self, predicted: Tensor, true: Tensor) -> dict[str, np.ndarray]:
+        """The rows of a few pictures; the pool's sums over pixels grow."""
+        true_lab, predicted_rgb = rgb_to_lab(true), to_uint8(lab_to_rgb(predicted))
+        (cf, cf_abs), (cf_truth, cf_abs_truth) = colourfulness(predicted_rgb), colourfulness(true)
+        values = {
+            "mse_rgb_pm1": mse_rgb_pm1(predicted_rgb, true),
+            "mse_ab@128": mse_ab(predicted, true_lab, scale=128.0),
+            "psnr_rgb": psnr_rgb(predicted_rgb, true),
+            "psnr_ab": psnr_ab(predicted, true_lab),
+            "ssim": ssim(predicted_rgb, true),
+            "cf": cf,
+            "cf_truth": cf_truth,
+            "cf_abs": cf_abs,
+            "cf_abs_truth": cf_abs_truth,
+            "dcf": (cf - cf_truth).abs(),
+            "auc_raw": self._auc.update(predicted, true_lab),
+        }
+        rows = {name: value.cpu().numpy() for name, value in values.items()}
+        slabs = (picture.split(max(1, _at_once(true.device) // true.shape[-1]), dim=-2) for picture in (predicted, true_lab))
+        differences = torch.cat([ciede2000(one, other).flatten(1) for one, other in zip(*slabs, strict=True)], dim=1)
+        rows["de2000"] = differences.mean(dim=1).cpu().numpy()
+        steps = (differences * DE2000_STEPS).round_().clamp_(max=_DE2000_BINS).int().cpu().numpy()
+        quantiles = []
+        for picture in steps:
+            counts = np.bincount(picture)
+            quantiles.append([_quantile(counts, share) for share in (0.50, 0.95)])
+            self._differences[: len(counts)] += counts
+        rows["de2000_p50"], rows["de2000_p95"] = np.array(quantiles, dtype=np.float64).T
+        return rows
 
 
 def _quantile(counts: np.ndarray, share: float) -> float:

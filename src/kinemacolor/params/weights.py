@@ -1,4 +1,4 @@
-"""The section `weights`: published ImageNet weights that networks may begin with."""
+"""The section `weights`: published weights that networks may begin with, see pictures through or be judged by."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kinemacolor.params.base import Located, Member, Sha256, WebAddress
 
 
 class Weights(Located):
-    """Where one set of encoder weights comes from: exactly one of `url`, `path` and `package`."""
+    """Where one set of published weights comes from: exactly one of `url`, `path` and `package`."""
 
     architecture: Literal[
         "vgg16",
@@ -23,6 +23,8 @@ class Weights(Located):
         "efficientnet_lite2",
         "eccv16",
         "siggraph17",
+        "lpips_alex",
+        "lpips_vgg",
     ]
     """The network that they are of."""
     url: WebAddress | None = None

@@ -19,7 +19,7 @@ from kinemacolor.files import atomic_folder, canonical_json, refuse_foreign, sha
 from kinemacolor.media.fetch import fetch
 from kinemacolor.models import encoders
 from kinemacolor.params import Weights
-from kinemacolor.pretrained import colouring
+from kinemacolor.pretrained import colouring, lpips
 from kinemacolor.pretrained.checking import check
 from kinemacolor.pretrained.reading import convert, read
 
@@ -50,6 +50,8 @@ def weights(params: Weights, *, name: str, out: Path, cache: Path) -> dict[str, 
     try:
         if params.architecture in colouring.ARCHITECTURES:
             tensors, found = colouring.checked(read(file), params.architecture, what=what)
+        elif params.architecture in lpips.ARCHITECTURES:
+            tensors, found = lpips.checked(read(file), params.architecture, what=what, sha256=params.sha256)
         else:
             tensors = convert(read(file), params.architecture, what=what)
             encoder = encoders.build(params.architecture)

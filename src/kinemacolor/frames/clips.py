@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ import pandas as pd
 from kinemacolor import cores
 from kinemacolor.errors import UserError
 from kinemacolor.frames.in_order import in_order
-from kinemacolor.frames.taking import Asked, Lost, Resizer, Small, closed, join, writer_of
+from kinemacolor.frames.taking import Asked, Lost, Resizer, Small, closed, join, ranks, writer_of
 from kinemacolor.media.sources import ClipRecord, SourceRecord
 from kinemacolor.media.sparse import Effort, effort, extract
 from kinemacolor.params import FramesParams
@@ -52,8 +52,11 @@ class _Clip(NamedTuple):
         return self.begin == 0 and self.end >= self.places
 
 
-def take_clips(folder: Path, record: SourceRecord, asked: Asked) -> pd.DataFrame:
+def take_clips(folder: Path, record: SourceRecord, asked: Asked, *, only: Collection[int] | None = None) -> pd.DataFrame:
     """Write the frames of all clips, or of a piece of them, into an empty folder; returns the index.
+
+    Args:
+        only: numbers of the frames to take, of those that are asked for, as source.json counts them; all if None. Not for pieces.
 
     Raises:
         UserError: a clip is missing, damaged, or in pieces shows more pictures than source.json counts.
@@ -64,6 +67,9 @@ def take_clips(folder: Path, record: SourceRecord, asked: Asked) -> pd.DataFrame
     if asked.piece.of > 1:
         begin, end = asked.piece.places(0, clips[-1].places_before + clips[-1].places if clips else 0, writer.capacity)
         clips = [part for clip in clips if (part := _part(clip, begin, end)) is not None]
+    rank = ranks(only)
+    if rank is not None:
+        clips = [clip for clip in clips if _chosen(clip, rank)]
     small = Resizer(params)
     efforts: dict[str, Effort] = {}
     threads = asked.threads or cores.usable()
@@ -78,6 +84,7 @@ def take_clips(folder: Path, record: SourceRecord, asked: Asked) -> pd.DataFrame
             every=params.every,
             start=params.start,
             end=params.end,
+            wanted=None if rank is None else _chosen(clip, rank),
             between=None if clip.whole else (clip.begin * params.every, clip.end * params.every),
             allow_truncated=asked.allow_truncated,
             threads=-(-threads // at_once),
@@ -93,6 +100,7 @@ def take_clips(folder: Path, record: SourceRecord, asked: Asked) -> pd.DataFrame
         for number, time, picture in shown:
             _refuse_more(clip, number, asked)
             frame, place = clip.frames_before + more_frames + number, clip.places_before + more_places + number // params.every
+            place = place if rank is None else rank[frame]
             lost.see(place, frame, time, clip.record.name)
             writer.add({"colour": picture.planes}, frame=frame, time=time, place=place, clip=clip.record.name)
         if number < 0 and clip.whole:
@@ -158,6 +166,12 @@ def _part(clip: _Clip, begin: int, end: int) -> _Clip | None:
     """What of a clip lies between two places; None if nothing does."""
     begin, end = max(0, begin - clip.places_before), min(clip.places, end - clip.places_before)
     return clip._replace(begin=begin, end=end) if begin < end else None
+
+
+def _chosen(clip: _Clip, numbers: Collection[int]) -> set[int]:
+    """Which pictures of a clip are among some numbers of frames."""
+    before = clip.frames_before
+    return {number - before for number in numbers if 0 <= number - before < clip.record.probe.frames}
 
 
 def _refuse_more(clip: _Clip, number: int, asked: Asked) -> None:

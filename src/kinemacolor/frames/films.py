@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from kinemacolor.frames.taking import WITHOUT_END, Asked, Lost, OneSize, Resizer, closed, first_full, join, said, writer_of
+from kinemacolor.frames.taking import WITHOUT_END, Asked, Lost, OneSize, Resizer, closed, first_full, join, ranks, said, writer_of
 from kinemacolor.media.probe import Probe, promised_length
 from kinemacolor.media.sparse import Effort, effort, extract
 from kinemacolor.params import FramesParams
 
 
-def take_film(folder: Path, video: Path, found: Probe | None, asked: Asked) -> pd.DataFrame:
+def take_film(
+    folder: Path, video: Path, found: Probe | None, asked: Asked, *, only: Collection[int] | None = None
+) -> pd.DataFrame:
     """Write the frames of a film, or of its piece, into an empty folder; returns the index.
 
     Args:
         found: what `probe` says of the film; pieces are cut by it, and None will do for the whole.
+        only: numbers of the frames to take, of those that are asked for; all if None. Not for pieces.
     """
     params = asked.params
     writer = writer_of(folder, asked, pair=False)
     begin, end = 0, WITHOUT_END
+    rank = ranks(only)
     if asked.piece.of > 1:
         begin, end = asked.piece.places(*_expected(found, params), writer.capacity)
     efforts: list[Effort] = []
@@ -36,6 +40,7 @@ def take_film(folder: Path, video: Path, found: Probe | None, asked: Asked) -> p
             every=params.every,
             start=params.start,
             end=params.end,
+            wanted=None if rank is None else rank.keys(),
             between=(begin * params.every, min(end * params.every, WITHOUT_END)) if asked.piece.of > 1 else None,
             allow_truncated=asked.allow_truncated,
             threads=asked.threads,
@@ -43,7 +48,7 @@ def take_film(folder: Path, video: Path, found: Probe | None, asked: Asked) -> p
             note=efforts.append,
         )
         for number, time, picture in pictures:
-            place = number // params.every
+            place = number // params.every if rank is None else rank[number]
             lost.see(place, number, time)
             writer.add({"colour": size.same(picture)}, frame=number, time=time, place=place)
             asked.progress(round(1000 * (time - params.start)), until and max(1, round(1000 * (until - params.start))))

@@ -3,7 +3,7 @@ matter of films (dag.py)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,14 @@ from kinemacolor.media.sources import SourceRecord
 
 
 def take_moving(
-    folder: Path, video: Path, record: SourceRecord | None, asked: Asked, *, sync: Path | None = None, pieces: Path | None = None
+    folder: Path,
+    video: Path,
+    record: SourceRecord | None,
+    asked: Asked,
+    *,
+    sync: Path | None = None,
+    pieces: Path | None = None,
+    only: Collection[int] | None = None,
 ) -> pd.DataFrame:
     """Write the frames of a source, or of its piece, into an empty folder; returns the index.
 
@@ -27,6 +34,7 @@ def take_moving(
         record: what that folder says; None for a file.
         sync: folder that `sync` wrote, for a film pair.
         pieces: folder of the source's pieces, 0, 1, ..., which are joined instead.
+        only: numbers of the frames to take, as the index counts them, of those that are asked for; all if None. Not for pieces.
 
     Raises:
         UserError: no video or a truncated one, no frame in the range asked for, a pair that was not synced.
@@ -37,7 +45,7 @@ def take_moving(
 
         if pieces is not None:
             return clips.join_clips(folder, pieces, record, asked)
-        return clips.take_clips(folder, record, asked)
+        return clips.take_clips(folder, record, asked, only=only)
     if kind == "film_pair":
         from kinemacolor.frames import pairs
 
@@ -46,13 +54,13 @@ def take_moving(
         prints = pairs.Prints(record.print("grey").path, record.print("colour").path, sync)
         if pieces is not None:
             return pairs.join_pair(folder, pieces, prints, asked)
-        return pairs.take_pair(folder, prints, asked)
+        return pairs.take_pair(folder, prints, asked, only=only)
     film = record.print("video") if record else None
     path = film.path if film else video
     if pieces is not None:
         return join_film(folder, pieces, path, asked)
     found = film.probe if film else probe(path) if asked.piece.of > 1 else None
-    return take_film(folder, path, found, asked)
+    return take_film(folder, path, found, asked, only=only)
 
 
 def summary(folder: Path) -> str:

@@ -8,7 +8,7 @@ a pair is its row among the rows that are wanted, which the alignment tells ever
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,14 +46,19 @@ class Partner(NamedTuple):
     picture: Small | None
 
 
-def take_pair(folder: Path, prints: Prints, asked: Asked) -> pd.DataFrame:
+def take_pair(folder: Path, prints: Prints, asked: Asked, *, only: Collection[int] | None = None) -> pd.DataFrame:
     """Write the pairs of a film pair, or of its piece, into an empty folder; returns the index.
+
+    Args:
+        only: numbers of the colour frames to take, of those that are asked for; all if None.
 
     Raises:
         UserError: it was not synced, no pair is sure enough, or the alignment names a frame that is not there.
     """
     writer = writer_of(folder, asked, pair=True)
     rows = wanted_rows(prints.sync, asked.params)
+    if only is not None:
+        rows = rows[rows["colour_frame"].isin(list(only))]
     sought = _found_by_seeking(prints.grey, rows, asked)
     begin, end = asked.piece.places(0, len(rows), writer.capacity)
     rows = rows.iloc[begin:end]

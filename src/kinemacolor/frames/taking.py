@@ -7,7 +7,7 @@ these what one job would have written. What such a job is told is `Asked`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -62,6 +62,11 @@ class Asked:
     """That decode and resize; None for as many as there are cores. Nothing else depends on it."""
     piece: Piece = WHOLE
     progress: Progress = lambda done, total: None
+
+
+def ranks(only: Collection[int] | None) -> dict[int, int] | None:
+    """Places of frames of which no others are taken: number -> how many smaller ones there are; None for None."""
+    return None if only is None else {number: place for place, number in enumerate(sorted(only))}
 
 
 class Small(NamedTuple):

@@ -1,30 +1,46 @@
-"""Evaluation of made frames by models whose errors are known, and of files by hand."""
+"""Evaluation of made frames by painters whose errors are known."""
 
 from __future__ import annotations
 
 import json
-import subprocess
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save_file
 from skimage import color, metrics
 from torch import Tensor
 
-from kinemacolor.colour import lightness_of_grey, rgb_to_lab
+from kinemacolor.colour import lab_to_rgb, lightness_of_grey, rgb_to_lab, to_uint8
 from kinemacolor.errors import UserError
+from kinemacolor.evaluation.measuring import Tools
+from kinemacolor.evaluation.moving import evaluate_stretches
+from kinemacolor.evaluation.painters import Network, Recorded
+from kinemacolor.evaluation.showing import KINDS, extremes, spread
+from kinemacolor.evaluation.splits import evaluate_frames
 from kinemacolor.files import write_json
 from kinemacolor.frames.index import FrameStore
 from kinemacolor.frames.shards import ShardWriter
+from kinemacolor.frames.stretches import TABLE, open_stretches
+from kinemacolor.metrics.names import metric
+from kinemacolor.models import encoders
 from kinemacolor.params import EvaluateParams
-from kinemacolor.stages.evaluate import epochs_table, evaluate_files, evaluate_frames, evaluate_model, spread
+from kinemacolor.stages.evaluate import Inputs, epochs_table, evaluate_external, evaluate_model
 
 SIZE = (20, 24)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is logged into whatever store lies in the working directory."""
+    monkeypatch.chdir(tmp_path)
 
 
 class Grey:
@@ -42,35 +58,74 @@ class Grey:
         return torch.cat((lightness, torch.zeros_like(lightness), torch.zeros_like(lightness)), dim=1)
 
 
-def _frames(count: int, seed: int) -> np.ndarray:
+class Counting(Grey):
+    """Its a is the number of frames since it last forgot."""
+
+    name = "counting"
+    remembers = True
+    seen = 0
+
+    def reset(self) -> None:
+        self.seen = 0
+
+    def __call__(self, lightness: Tensor, starts: Tensor) -> Tensor:
+        lab = super().__call__(lightness)
+        for picture, begins in zip(lab, starts.tolist(), strict=True):
+            self.seen = 1 if begins else self.seen + 1
+            picture[1] = self.seen
+        return lab
+
+
+def pictures(count: int, seed: int) -> np.ndarray:
     """Smooth coloured pictures (count,3,H,W), each another one."""
     small = np.random.default_rng(seed).integers(0, 256, (count, 5, 6, 3), dtype=np.uint8)
     large = [np.asarray(Image.fromarray(picture).resize(SIZE[::-1], Image.Resampling.BICUBIC)) for picture in small]
     return np.ascontiguousarray(np.stack(large).transpose(0, 3, 1, 2))
 
 
-def _store(folder: Path, source: str, colour: np.ndarray, grey: np.ndarray | None = None) -> FrameStore:
+def store_of(folder: Path, source: str, colour: np.ndarray, grey: np.ndarray | None = None, *, every: int = 24) -> FrameStore:
     folder.mkdir(parents=True)
-    shapes = {"colour": (3, *SIZE)} | ({"grey": (1, *SIZE)} if grey is not None else {})
-    writer = ShardWriter(folder, source=source, shapes=shapes, shard_bytes=4 * 2**10, facts={"every": 24})
+    shapes = {"colour": (3, *colour.shape[2:])} | ({"grey": (1, *colour.shape[2:])} if grey is not None else {})
+    facts = {"every": every, "size": list(colour.shape[2:]), "fit": "crop"}
+    writer = ShardWriter(folder, source=source, shapes=shapes, shard_bytes=4 * 2**10, facts=facts)
     for index, picture in enumerate(colour):
-        pictures = {"colour": picture} | ({"grey": grey[index]} if grey is not None else {})
-        writer.add(pictures, frame=24 * index, time=float(index))
+        both = {"colour": picture} | ({"grey": grey[index]} if grey is not None else {})
+        writer.add(both, frame=every * index, time=every * index / 24)
     writer.close()
     return FrameStore(folder)
 
 
-def _table(source: str, splits: str, dropped: tuple[int, ...] = ()) -> pd.DataFrame:
+def table_of(source: str, splits: str, dropped: tuple[int, ...] = (), cuts: tuple[int, ...] = (0,)) -> pd.DataFrame:
     """A filter table from letters: t(rain), v(al), x (test), . (in a guard gap, so absent)."""
     names = {"t": "train", "v": "val", "x": "test"}
-    rows = [(source, 24 * index, names[letter], index not in dropped) for index, letter in enumerate(splits) if letter != "."]
-    return pd.DataFrame(rows, columns=["source", "frame", "split", "keep"]).assign(reason="", mean_chroma=20.0)
+    rows = [
+        (source, 24 * index, names[letter], index not in dropped, index in cuts)
+        for index, letter in enumerate(splits)
+        if letter != "."
+    ]
+    return pd.DataFrame(rows, columns=["source", "frame", "split", "keep", "cut"]).assign(reason="", mean_chroma=20.0)
+
+
+def stretch_folder(folder: Path, source: str, colour: np.ndarray, rows: list[tuple[str, int, int]]) -> Path:
+    """A folder as `motion` writes it: stretches one after the other, each (split, its first frame, frames)."""
+    folder.mkdir(parents=True)
+    facts = {"every": 1, "size": list(colour.shape[2:]), "fit": "crop"}
+    writer = ShardWriter(folder, source=source, shapes={"colour": colour.shape[1:]}, shard_bytes=2**20, facts=facts)
+    table, at = [], 0
+    for number, (split, frame, count) in enumerate(rows):
+        for index in range(count):
+            writer.add({"colour": colour[at + index]}, frame=frame + index, time=(frame + index) / 24)
+        table.append((number, source, split, frame, frame + count - 1, at, count))
+        at += count
+    writer.close()
+    pd.DataFrame(table, columns=["stretch", "source", "split", "frame", "last", "row", "rows"]).to_parquet(folder / TABLE)
+    return folder
 
 
 def test_figures_of_a_split_are_those_of_its_kept_frames(tmp_path: Path) -> None:
-    colour = _frames(12, 0)
-    store = _store(tmp_path / "a", "a", colour)
-    found = evaluate_frames(Grey(), [store], _table("a", "ttttt..vvxxx", dropped=(1, 10)), samples=2)
+    colour = pictures(12, 0)
+    store = store_of(tmp_path / "a", "a", colour)
+    found = evaluate_frames(Network(Grey()), [store], table_of("a", "ttttt..vvxxx", dropped=(1, 10)), samples=2)
 
     assert list(found.metrics) == ["train", "val", "test"]
     kept = {"train": [0, 2, 3, 4], "val": [7, 8], "test": [9, 11]}
@@ -87,16 +142,27 @@ def test_figures_of_a_split_are_those_of_its_kept_frames(tmp_path: Path) -> None
     assert row["time"] == 7.0 and row["source"] == "a"
     assert row["de2000"] == pytest.approx(color.deltaE_ciede2000(lab, lab * [1, 0, 0]).mean(), rel=1e-4)
     assert row["psnr_rgb"] == pytest.approx(metrics.peak_signal_noise_ratio(colour[7].transpose(1, 2, 0), grey), abs=0.01)
-    for name in ("mse_rgb_pm1", "ssim", "cf", "cf_truth", "dcf", "de2000_p50", "de2000_p95"):
-        assert np.isfinite(row[name])
+    figures = found.frames.columns[5:]
+    assert list(found.frames.columns[:5]) == ["source", "frame", "time", "split", "shot"]
+    assert np.isfinite(row[figures].to_numpy(float)).all() and (found.frames[figures].dtypes == "float64").all()
+    for split in found.metrics.values():
+        assert all(metric(name) for name in split), "every figure has an explanation"
+
+
+def test_shots_run_over_the_dataset_and_begin_at_frames_that_are_dropped_too(tmp_path: Path) -> None:
+    stores = [store_of(tmp_path / name, name, pictures(6, 1)) for name in "ab"]
+    table = pd.concat([table_of("a", "tttvvv", dropped=(1,), cuts=(0, 1, 5)), table_of("b", "vvvttt")])
+    found = evaluate_frames(Network(Grey()), stores, table)
+    shots = found.frames.set_index(["source", "frame"])["shot"]
+    assert shots["a"].sort_index().tolist() == [0, 1, 2, 2, 3] and shots["b"].sort_index().tolist() == [4, 4, 4, 5, 5, 5]
 
 
 def test_a_pair_is_given_the_grey_print_and_judged_by_the_colour_print(tmp_path: Path) -> None:
-    colour = _frames(3, 1)
+    colour = pictures(3, 1)
     grey = np.random.default_rng(2).integers(0, 256, (3, 1, *SIZE), dtype=np.uint8)
     model = Grey()
-    found = evaluate_frames(model, [_store(tmp_path / "a", "a", colour, grey)], _table("a", "vvv"))
-    assert torch.equal(torch.cat(model.given), lightness_of_grey(torch.from_numpy(grey)))
+    found = evaluate_frames(Network(model), [store_of(tmp_path / "a", "a", colour, grey)], table_of("a", "vvv"))
+    assert torch.equal(model.given[0], lightness_of_grey(torch.from_numpy(grey)))
     ab = rgb_to_lab(torch.from_numpy(colour))[:, 1:].double()
     assert found.metrics["val"]["mse_ab@128"] == pytest.approx(ab.square().mean().item() / 128**2, rel=1e-9)
     # On the sheet the grey print itself stands beside the model and the truth.
@@ -107,10 +173,10 @@ def test_a_pair_is_given_the_grey_print_and_judged_by_the_colour_print(tmp_path:
 
 
 def test_several_sources_are_joined_by_their_names_whatever_their_order(tmp_path: Path) -> None:
-    first, second = _store(tmp_path / "a", "a", _frames(3, 3)), _store(tmp_path / "b", "b", _frames(4, 4))
-    table = pd.concat([_table("b", "tvvt"), _table("a", "vtt")])
-    one = evaluate_frames(Grey(), [first, second], table)
-    other = evaluate_frames(Grey(), [second, first], table.sample(frac=1, random_state=0))
+    first, second = store_of(tmp_path / "a", "a", pictures(3, 3)), store_of(tmp_path / "b", "b", pictures(4, 4))
+    table = pd.concat([table_of("b", "tvvt"), table_of("a", "vtt")])
+    one = evaluate_frames(Network(Grey()), [first, second], table)
+    other = evaluate_frames(Network(Grey()), [second, first], table.sample(frac=1, random_state=0))
     pd.testing.assert_frame_equal(one.frames, other.frames)
     assert one.metrics == other.metrics and "test" not in one.metrics
     assert one.frames[["source", "frame"]].values.tolist()[:2] == [["a", 24], ["a", 48]]
@@ -118,15 +184,102 @@ def test_several_sources_are_joined_by_their_names_whatever_their_order(tmp_path
 
 def test_batches_stay_small(tmp_path: Path) -> None:
     model = Grey()
-    evaluate_frames(model, [_store(tmp_path / "a", "a", _frames(150, 5))], _table("a", "t" * 150))
+    evaluate_frames(Network(model), [store_of(tmp_path / "a", "a", pictures(150, 5))], table_of("a", "t" * 150))
     assert [len(batch) for batch in model.given] == [64, 64, 22]
+
+
+def test_networks_measure_where_they_were_given(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    encoder = encoders.frozen(encoders.build("alexnet"))
+    tools = Tools(
+        lpips=lambda one, other: (one.float() - other.float()).abs().mean(dim=(1, 2, 3)).double(),
+        encoder=encoder,
+        backbone="made",
+    )
+    colour = pictures(8, 5)
+    store = store_of(tmp_path / "a", "a", colour)
+    found = evaluate_frames(Network(Grey()), [store], table_of("a", "ttttvvvx"), tools=tools)
+    assert found.frames["lpips"].gt(0).all()
+    for split in ("train", "val", "test"):
+        mean = found.frames.loc[found.frames["split"] == split, "lpips"].mean()
+        assert found.metrics[split]["lpips"] == pytest.approx(mean, rel=1e-12)
+    assert found.metrics["val"]["fd_made"] > 0 and {"fd_made", "kid_made"} <= found.metrics["val"].keys()
+    assert "fd_made" not in found.metrics["train"], "what was trained on says least and costs most"
+    assert "kid_made" not in found.metrics["test"], "of one frame nothing varies"
+    same = evaluate_frames(Recorded("same", {"a": store}), [store], table_of("a", "ttttvvvx"), tools=tools)
+    assert same.metrics["val"]["fd_made"] == pytest.approx(0, abs=1e-6) and same.metrics["val"]["lpips"] == 0
+
+
+# ------------------------------------------------------------------------------------------------------ sheets
 
 
 def test_samples_are_spread_evenly(tmp_path: Path) -> None:
     assert spread(12, 3) == [2, 6, 10] and spread(2, 12) == [0, 1] and spread(100, 1) == [50]
-    found = evaluate_frames(Grey(), [_store(tmp_path / "a", "a", _frames(12, 6))], _table("a", "v" * 12), samples=3)
+    found = evaluate_frames(Network(Grey()), [store_of(tmp_path / "a", "a", pictures(12, 6))], table_of("a", "v" * 12), samples=3)
     assert [row.caption.split()[1] for row in found.samples["val"]] == ["0:00:02", "0:00:06", "0:00:10"]
     assert all("ΔE" in row.notes["grey_model"] and "dB" in row.notes["grey_model"] for row in found.samples["val"])
+
+
+def test_best_typical_and_worst_are_of_different_shots() -> None:
+    error = np.array([5.0, 9, 8, 1, 2, 5, 5.1, 0, 5])
+    found, rule = extremes(error, np.array([0, 1, 1, 2, 2, 3, 4, 5, 6]), 2)
+    # 9 and 8 are of one shot, as 1 and 2 are: the next ones come from elsewhere.
+    assert {kind: [place for place, of in found.items() if of == kind] for kind in KINDS} == {
+        "best": [7, 3],
+        "typical": [0, 5],
+        "worst": [1, 6],
+    }
+    assert rule == "no two of one shot"
+    near, rule = extremes(np.arange(24.0), np.zeros(24, int), 2)
+    assert list(near) == [0, 2, 11, 13, 23, 21] and rule == "no two within 2 frames of each other"
+    assert extremes(np.array([2.0, 1]), np.array([0, 1]), 3) == ({1: "best", 0: "worst"}, "no two of one shot")
+    assert extremes(np.array([2.0]), np.array([0]), 3) == ({0: "typical"}, "no two of one shot")
+    few, rule = extremes(np.array([3.0, 2, 1]), np.zeros(3), 3)
+    assert few == {2: "best", 1: "typical", 0: "worst"} and rule == "too few to stand apart"
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 100), st.booleans()), min_size=1, max_size=40),
+    st.integers(1, 4),
+)
+def test_no_two_shown_frames_are_neighbours(drawn: list[tuple[float, bool]], wanted: int) -> None:
+    error, shots = np.array([value for value, _ in drawn]), np.cumsum([begins for _, begins in drawn])
+    found, rule = extremes(error, shots, wanted)
+    counts = [list(found.values()).count(kind) for kind in dict.fromkeys(found.values())]
+    assert len(set(counts)) == 1 and 1 <= counts[0] <= wanted
+    assert list(found.values()) == sorted(found.values(), key=KINDS.index)
+    if "shot" in rule:
+        assert len({shots[place] for place in found}) == len(found)
+    elif "within" in rule:
+        assert np.diff(sorted(found)).min() >= 2
+    else:
+        assert len(error) < 7
+    if "worst" in found.values():
+        assert error[next(place for place, kind in found.items() if kind == "worst")] == error.max()
+
+
+def test_a_painter_with_a_memory_shows_what_was_measured(tmp_path: Path) -> None:
+    """It counts the frames of a run; sheets are painted when all is measured, and show the same counts."""
+    colour = pictures(40, 7)
+    store = store_of(tmp_path / "a", "a", colour)
+    cuts = (0, 4, 5, 13, 21, 30, 33, 36, 38)
+    table = table_of("a", "v" * 40, dropped=(9, 18), cuts=cuts)
+    found = evaluate_frames(Network(Counting()), [store], table, samples=9)
+    counted, count = {}, 0
+    for index in range(40):
+        count = 0 if index in cuts or index in (9, 18) else count
+        if index not in (9, 18):
+            count += 1
+            counted[24 * index] = count
+    rows = found.samples["val"] + found.extremes["val"].rows
+    assert len(rows) == 18
+    for row in rows:
+        frame = int(row.caption.split("(frame ")[1].rstrip(")"))
+        lab = rgb_to_lab(torch.from_numpy(colour[frame // 24 : frame // 24 + 1]))
+        lab[:, 1], lab[:, 2] = counted[frame], 0
+        assert np.array_equal(row.pictures[1][1], to_uint8(lab_to_rgb(lab))[0].permute(1, 2, 0).numpy()), row.caption
+    kinds = [row.caption.split()[0] for row in found.extremes["val"].rows]
+    assert kinds == ["best"] * 3 + ["typical"] * 3 + ["worst"] * 3
 
 
 def test_epochs_that_were_not_reached_are_absent() -> None:
@@ -134,60 +287,182 @@ def test_epochs_that_were_not_reached_are_absent() -> None:
     assert epochs_table(curves, [10, 25]) == {"10": {"train_loss": 0.1, "val_mse_ab@128": 0.2}}
 
 
+# ------------------------------------------------------------------------------------------------------ motion
+
+
+def test_a_stretch_is_painted_from_its_first_frame_on_and_counts_for_its_shot(tmp_path: Path) -> None:
+    colour = np.repeat(pictures(1, 8), 72, axis=0)
+    folder = stretch_folder(tmp_path / "motion", "a", colour, [("val", 24, 66), ("test", 120, 6)])
+    frames = pd.DataFrame({"source": "a", "frame": [24, 48, 120], "shot": [3, 4, 7]})
+    metrics_, rows = evaluate_stretches(Network(Counting()), open_stretches([folder]), frames)
+    # One more a in each frame of a still picture, also where a batch ends.
+    assert metrics_["val"]["flicker_ab"] == pytest.approx(1) and metrics_["val"]["flicker_ab_truth"] == 0
+    assert metrics_["val"]["motion_frames"] == 66 and metrics_["test"]["motion_frames"] == 6
+    assert rows["shot"].tolist() == [3, 7]
+    still, _ = evaluate_stretches(Network(Grey()), open_stretches([folder]), frames)
+    assert still["val"]["flicker_ab"] == 0 and still["val"]["warp_err_ab"] == 0
+    assert evaluate_stretches(Network(Grey()), [], frames) == ({}, None)
+    with pytest.raises(UserError, match="Frame 120 of a, where a stretch begins, is not among those that the filter keeps"):
+        evaluate_stretches(Network(Grey()), open_stretches([folder]), frames.iloc[:2])
+
+
 # ---------------------------------------------------------------------------------------- the stage as a whole
 
 
 @pytest.fixture
-def trained(tmp_path: Path) -> tuple[Path, Path, Path]:
-    """A naive model, a store and a filter table without test frames."""
+def trained(tmp_path: Path) -> tuple[Path, Inputs]:
+    """A naive model, a store, stretches and a filter table without test frames."""
     model = tmp_path / "models" / "naive"
     model.mkdir(parents=True)
     write_json(model / "meta.json", {"name": "naive", "params": {"model": {"family": "naive", "options": {}}}})
     write_json(model / "curves.json", [{"epoch": epoch, "train_loss": 0.5, "val_mse_ab@128": 0.1} for epoch in range(1, 11)])
     save_file({}, model / "weights.safetensors")
-    _store(tmp_path / "frames" / "a", "a", _frames(8, 7))
-    _table("a", "ttttvvvv").to_parquet(tmp_path / "filter.parquet", index=False)
-    return model, tmp_path / "frames" / "a", tmp_path / "filter.parquet"
+    store_of(tmp_path / "frames" / "a", "a", pictures(10, 7))
+    stretch_folder(tmp_path / "motion", "a", np.repeat(pictures(1, 9), 12, axis=0), [("val", 96, 6), ("val", 168, 6)])
+    table_of("a", "ttttvvvvvv", cuts=(0, 5, 7)).to_parquet(tmp_path / "film.parquet", index=False)
+    return model, Inputs([tmp_path / "frames" / "a"], tmp_path / "film.parquet", [tmp_path / "motion"])
 
 
-def test_the_stage_writes_its_part_of_the_report(tmp_path: Path, trained: tuple[Path, Path, Path]) -> None:
-    model, frames, table = trained
+PARAMS = EvaluateParams(epochs=[10, 25], samples=3, draws=100)
+WRITTEN = [
+    "epochs.json",
+    "extremes_val.png",
+    "frames.parquet",
+    "intervals.json",
+    "metrics.json",
+    "sheet_val.png",
+    "shots.parquet",
+]
+
+
+def test_the_stage_writes_its_part_of_the_report(tmp_path: Path, trained: tuple[Path, Inputs]) -> None:
+    model, inputs = trained
     out = tmp_path / "report"
     out.mkdir()
     (out / "poster.png").write_bytes(b"another stage's")
-    (out / "sheet_test.png").write_bytes(b"of an earlier run with test frames")
-    found = evaluate_model(model, [frames], table, params=EvaluateParams(epochs=[10, 25], samples=2), out=out)
+    for stale in ("sheet_test.png", "extremes_test.png"):
+        (out / stale).write_bytes(b"of an earlier run with test frames")
+    found = evaluate_model(model, inputs, params=PARAMS, out=out)
 
-    names = sorted(path.name for path in out.iterdir())
-    assert names == ["epochs.json", "frames.parquet", "metrics.json", "poster.png", "sheet_val.png"]
+    assert sorted(path.name for path in out.iterdir()) == sorted([*WRITTEN, "poster.png"])
     assert json.loads((out / "metrics.json").read_text()) == found
-    assert set(found) == {"train", "val"} and found["val"]["frames"] == 4
+    assert set(found) == {"train", "val"} and found["val"]["frames"] == 6 and found["val"]["motion_frames"] == 12
     assert json.loads((out / "epochs.json").read_text()) == {"10": {"train_loss": 0.5, "val_mse_ab@128": 0.1}}
     rows = pd.read_parquet(out / "frames.parquet")
-    assert rows["frame"].tolist() == [24 * index for index in range(8)]
+    assert rows["frame"].tolist() == [24 * index for index in range(10)]
     assert rows.loc[rows["split"] == "val", "psnr_rgb"].mean() == pytest.approx(found["val"]["psnr_rgb"])
-    assert Image.open(out / "sheet_val.png").size[1] > 160
+    shots = pd.read_parquet(out / "shots.parquet")
+    val = shots[shots["split"] == "val"]
+    assert val["frames"].tolist() == [1, 2, 3] and val["first"].tolist() == [96, 120, 168]
+    assert val["cdc"].notna().tolist() == [True, False, True], "the second shot has no stretch"
+    bounds = json.loads((out / "intervals.json").read_text())
+    assert "train" not in bounds, "one shot has no interval"
+    assert "warp_err_ab" in found["val"] and "warp_err_ab" not in bounds["val"], "nor have two"
+    for name in ("psnr_rgb", "mse_ab@128", "de2000"):
+        assert bounds["val"][name][0] <= found["val"][name] <= bounds["val"][name][1]
+    assert Image.open(out / "sheet_val.png").size[1] > 160 and Image.open(out / "extremes_val.png").size[1] > 160
 
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    evaluate_model(model, [frames], table, params=EvaluateParams(epochs=[10, 25], samples=2), out=out)
+    evaluate_model(model, inputs, params=PARAMS, out=out)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
-def test_what_is_missing_or_does_not_fit_is_named(tmp_path: Path, trained: tuple[Path, Path, Path]) -> None:
-    model, frames, table = trained
-    params, out = EvaluateParams(), tmp_path / "report"
-    with pytest.raises(UserError, match=r"nowhere\.parquet is missing"):
-        evaluate_model(model, [frames], tmp_path / "nowhere.parquet", params=params, out=out)
-    _table("a", "ttttvvvvv").to_parquet(table)
-    with pytest.raises(UserError, match="Frame 192 of a is in the filter table but in no frame index"):
-        evaluate_model(model, [frames], table, params=params, out=out)
-    _table("a", "tt", dropped=(0, 1)).to_parquet(table)
-    with pytest.raises(UserError, match="leaves no frame"):
-        evaluate_model(model, [frames], table, params=params, out=out)
-    _table("a", "tt").to_parquet(table)
+def test_what_another_program_coloured_is_evaluated_into_the_same_files(tmp_path: Path, trained: tuple[Path, Inputs]) -> None:
+    _, inputs = trained
+    result, out = tmp_path / "other", tmp_path / "report"
+    frames, moving = FrameStore(inputs.frames[0]), open_stretches(inputs.motion)[0].store
+    store_of(result / "frames", "a", 255 - frames.colour(range(10)))
+    folder = result / "motion"
+    folder.mkdir()
+    writer = ShardWriter(folder, source="a", shapes={"colour": (3, *SIZE)}, shard_bytes=2**20, facts=dict(moving.facts))
+    for row in range(12):
+        writer.add({"colour": moving.colour([row])[0]}, frame=int(moving.table["frame"][row]), time=0.0)
+    writer.close()
+    indexes = {"frames": frames.sha256, "motion": moving.sha256}
+    about = {"name": "other", "source": "a", "licence": "MIT", "credit": "They", "sha256": "0" * 64, "indexes": indexes}
+    write_json(result / "external.json", about)
+    found = evaluate_external(result, inputs, params=PARAMS, out=out)
+    assert sorted(path.name for path in out.iterdir()) == sorted([*WRITTEN, "external.json"])
+    assert json.loads((out / "epochs.json").read_text()) == {}
+    assert found["val"]["psnr_rgb"] < 20 and found["val"]["frames"] == 6, "frames are inverted"
+    assert found["val"]["cdc_excess"] == 0 and found["val"]["warp_err_ab"] == found["val"]["warp_err_ab_truth"], (
+        "stretches are true"
+    )
+    table = pd.read_parquet(inputs.filter_table)
+    pd.concat([table, table.assign(source="b")]).to_parquet(inputs.filter_table, index=False)
+    assert evaluate_external(result, inputs, params=PARAMS, out=out) == found, "other sources are left out"
+    write_json(result / "external.json", about | {"source": "b"})
+    with pytest.raises(UserError, match="shows b, of whose frames no folder was given"):
+        evaluate_external(result, inputs, params=PARAMS, out=out)
+
+    # The frames of a dataset of two sources: shots keep the numbers that the models' tables give them.
+    store_of(tmp_path / "frames/0b", "0b", pictures(3, 3))
+    parts = [table_of("0b", "vvv", cuts=(0, 1, 2)), table.assign(cut=table["frame"].isin((0, 120, 168)))]
+    pd.concat(parts).to_parquet(inputs.filter_table, index=False)
+    both = replace(inputs, frames=[*inputs.frames, tmp_path / "frames/0b"])
+    write_json(result / "external.json", about)
+    evaluate_external(result, both, params=PARAMS, out=out)
+    assert set(pd.read_parquet(out / "frames.parquet")["source"]) == {"a"}
+    evaluate_model(trained[0], both, params=PARAMS, out=tmp_path / "model")
+    own, models = (
+        pd.read_parquet(folder / "frames.parquet").set_index(["source", "frame"]) for folder in (out, tmp_path / "model")
+    )
+    assert set(models.index.get_level_values("source")) == {"a", "0b"}
+    assert own["shot"].tolist() == models.loc[own.index, "shot"].tolist() and own["shot"].min() == 3
+
+    # A model's figures in its place are no other program's.
+    evaluate_model(trained[0], inputs, params=PARAMS, out=out)
+    assert not (out / "external.json").exists()
+
+
+def test_a_result_that_is_none_or_was_made_for_other_frames_is_refused(tmp_path: Path, trained: tuple[Path, Inputs]) -> None:
+    _, inputs = trained
+    frames, result, out = FrameStore(inputs.frames[0]), tmp_path / "other", tmp_path / "report"
+    moving = open_stretches(inputs.motion)[0].store
+    shutil.copytree(frames.folder, result / "frames")
+    shutil.copytree(moving.folder, result / "motion")
+    indexes = {"frames": frames.sha256, "motion": moving.sha256}
+    about = {"name": "other", "source": "a", "licence": "MIT", "credit": "They", "sha256": "0" * 64, "indexes": indexes}
+
+    def refused(words: str, told: object) -> None:
+        write_json(result / "external.json", told)
+        with pytest.raises(UserError, match=words):
+            evaluate_external(result, inputs, params=PARAMS, out=out)
+
+    # The numbers of the frames are the same; what they show is not, as after another fit or alignment.
+    for part, folder in (("frames", frames.folder), ("motion", moving.folder)):
+        words = rf"other was made for other frames than {folder} holds: run the external stage again"
+        refused(words, about | {"indexes": indexes | {part: "0" * 64}})
+    refused(r"the external result \"it's\" may hold only|The external result \"it's\" may hold only", about | {"name": "it's"})
+    for told in ([], {}, about | {"indexes": None}, {"name": "other"}):
+        refused("other is no folder that the external stage wrote", told)
+    (result / "motion").rename(tmp_path / "moved")
+    refused("has no consecutive frames: run the external stage again", about)
+    # The report's folder of a result holds its external.json too.
+    shutil.rmtree(result / "frames")
+    refused("other is no folder that the external stage wrote: name that one, or run the stage again", about)
+    assert not out.exists()
+
+
+def test_what_is_missing_or_does_not_fit_is_named(tmp_path: Path, trained: tuple[Path, Inputs]) -> None:
+    model, inputs = trained
+    table, out = inputs.filter_table, tmp_path / "report"
+
+    def refused(words: str, **changed) -> None:
+        with pytest.raises(UserError, match=words):
+            evaluate_model(model, Inputs(**(vars(inputs) | changed)), params=EvaluateParams(), out=out)
+
+    refused(r"nowhere\.parquet is missing", filter_table=tmp_path / "nowhere.parquet")
+    refused(r"stretches\.parquet is missing: run the motion stage", motion=[tmp_path])
+    table_of("a", "ttttvvvvvvvv").to_parquet(table)
+    refused("Frame 240 of a is in the filter table but in no frame index")
+    table_of("a", "tt", dropped=(0, 1)).to_parquet(table)
+    refused("leaves no frame")
+    table_of("a", "tt").drop(columns="cut").to_parquet(table)
+    refused("no column `cut`")
+    table_of("a", "tt").to_parquet(table)
     (model / "curves.json").unlink()
-    with pytest.raises(UserError, match=r"curves\.json is missing"):
-        evaluate_model(model, [frames], table, params=params, out=out)
+    refused(r"curves\.json is missing")
     assert not out.exists() or not list(out.iterdir())
 
 
@@ -199,87 +474,10 @@ def test_a_model_that_diverged_is_named(tmp_path: Path) -> None:
             return lab
 
     with pytest.raises(UserError, match=r"grey_model gives values that are no numbers \(frame 24 of a\)"):
-        evaluate_frames(Diverged(), [_store(tmp_path / "a", "a", _frames(3, 8))], _table("a", "ttt"))
+        evaluate_frames(Network(Diverged()), [store_of(tmp_path / "a", "a", pictures(3, 8))], table_of("a", "ttt"))
 
 
-# ------------------------------------------------------------------------------------------------------ by hand
-
-
-def _video(path: Path, *, frames: int = 6, size: str = "48x32", filters: str = "null") -> Path:
-    """A lossless test picture that moves."""
-    source = f"testsrc2=size={size}:rate=12"
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "lavfi", "-i", source, "-frames:v", str(frames)]
-    subprocess.run([*command, "-vf", filters, "-c:v", "ffv1", "-pix_fmt", "gbrp", str(path)], check=True)
-    return path
-
-
-def test_two_videos_by_the_same_measures(tmp_path: Path) -> None:
-    truth = _video(tmp_path / "truth.mkv")
-    same = evaluate_files(truth, truth)
-    assert same["psnr_rgb"] == 100 and same["de2000"] == 0 and same["frames"] == 6
-    assert (same["height"], same["width"]) == (32, 48)
-
-    grey = evaluate_files(_video(tmp_path / "grey.mkv", filters="hue=s=0,format=gbrp"), truth)
-    assert grey["cf"] < 0.5 < grey["cf_truth"] and grey["mse_ab@128"] > 0.01
-    half = evaluate_files(tmp_path / "grey.mkv", truth, size=(16, 24))
-    assert (half["height"], half["width"]) == (16, 24) and 0 < half["mse_ab@128"] < grey["mse_ab@128"]
-
-
-def test_two_folders_are_paired_by_name(tmp_path: Path) -> None:
-    pictures = _frames(3, 9).transpose(0, 2, 3, 1)
-    for folder in ("predicted", "truth"):
-        (tmp_path / folder).mkdir()
-    # Endings differ, and then the order of the files does too: a.png, a.q.png, but a.q.tiff, a.tiff.
-    for name, picture in zip(("a", "a.q", "c"), pictures, strict=True):
-        Image.fromarray(picture).save(tmp_path / "truth" / f"{name}.png")
-        Image.fromarray(picture).save(tmp_path / "predicted" / f"{name}.tiff")
-    (tmp_path / "truth" / "notes.txt").write_text("no picture")
-    found = evaluate_files(tmp_path / "predicted", tmp_path / "truth")
-    assert found["frames"] == 3 and found["psnr_rgb"] == 100
-
-    shifted = np.clip(pictures[1].astype(int) + 20, 0, 255).astype(np.uint8)
-    Image.fromarray(shifted).save(tmp_path / "predicted" / "a.q.tiff")
-    found = evaluate_files(tmp_path / "predicted", tmp_path / "truth")
-    expected = metrics.peak_signal_noise_ratio(pictures[1], shifted)
-    assert found["psnr_rgb"] == pytest.approx((200 + expected) / 3, abs=1e-9)
-
-
-def test_files_that_cannot_be_compared_are_named(tmp_path: Path) -> None:
-    long, short = _video(tmp_path / "long.mkv"), _video(tmp_path / "short.mkv", frames=5)
-    large = _video(tmp_path / "large.mkv", size="64x32")
-    with pytest.raises(UserError, match=r"long\.mkv has 6 frames and .*short\.mkv has 5"):
-        evaluate_files(long, short)
-    with pytest.raises(UserError, match=r"large\.mkv is 64x32 and .*long\.mkv is 48x32"):
-        evaluate_files(large, long)
-    assert evaluate_files(large, long, size=(16, 24))["frames"] == 6
-    with pytest.raises(UserError, match=r"nowhere\.mkv is missing"):
-        evaluate_files(long, tmp_path / "nowhere.mkv")
-    with pytest.raises(UserError, match="not of one kind"):
-        evaluate_files(long, tmp_path)
-    with pytest.raises(UserError, match="too small for SSIM"):
-        evaluate_files(long, long, size=(8, 12))
-
-
-def test_pictures_that_cannot_be_compared_are_named(tmp_path: Path) -> None:
-    one, other = tmp_path / "one", tmp_path / "other"
-    for folder, names in ((one, ("a", "b")), (other, ("a", "c"))):
-        folder.mkdir()
-        for name in names:
-            Image.new("RGB", (16, 16)).save(folder / f"{name}.png")
-    with pytest.raises(UserError, match=r"one has a picture 'b' and .*other has none \(2 such names\)"):
-        evaluate_files(one, other)
-    (other / "c.png").rename(other / "b.png")
-    Image.new("RGB", (16, 18)).save(other / "b.png")
-    with pytest.raises(UserError, match=r"b\.png is 16x16 and .*b\.png is 16x18"):
-        evaluate_files(one, other)
-    assert evaluate_files(one, other, size=(12, 12))["frames"] == 2
-    (other / "b.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
-    with pytest.raises(UserError, match=r"b\.png cannot be read"):
-        evaluate_files(one, other)
-    Image.new("RGB", (16, 16)).save(other / "a.jpg")
-    with pytest.raises(UserError, match="have the same name"):
-        evaluate_files(one, other)
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    with pytest.raises(UserError, match="holds no picture"):
-        evaluate_files(one, empty)
+def test_recorded_frames_of_another_index_are_refused(tmp_path: Path) -> None:
+    store, other = store_of(tmp_path / "a", "a", pictures(3, 8)), store_of(tmp_path / "b", "a", pictures(3, 8), every=12)
+    with pytest.raises(UserError, match=r"holds other frames than .* run the external stage again"):
+        evaluate_frames(Recorded("other", {"a": other}), [store], table_of("a", "ttt"))

@@ -246,5 +246,5 @@ def truncated(path: Path, last_good_time: float) -> UserError:
     return UserError(
         f"{path} is truncated or damaged after {last_good_time:.2f} s, its last good time: "
         "fetch it again, or take what is there: allow_truncated at its source in params.yaml; by hand, --allow-truncated of "
-        "download, sync, frames and make-print."
+        "download, sync, frames, evaluate, colorize and make-print."
     )

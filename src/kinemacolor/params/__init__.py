@@ -14,9 +14,11 @@ from kinemacolor.params.datasets import (
     EvaluateParams,
     FilterParams,
     FramesParams,
+    MotionParams,
     RenderParams,
     SeededSplit,
 )
+from kinemacolor.params.external import External
 from kinemacolor.params.models import Gan, Hints, Loss, Model, Optimiser
 from kinemacolor.params.reading import check, load, read_document, schema, section
 from kinemacolor.params.recipe import LONGEST_SIDE, MOST_FRAMES, SHORTEST_SIDE, Inserted, Recipe
@@ -49,6 +51,7 @@ __all__ = [
     "ClipsSource",
     "Dataset",
     "EvaluateParams",
+    "External",
     "FilmPairSource",
     "FilterParams",
     "FramesParams",
@@ -61,6 +64,7 @@ __all__ = [
     "MadePrint",
     "Media",
     "Model",
+    "MotionParams",
     "Name",
     "Optimiser",
     "Origin",

@@ -155,6 +155,15 @@ class AugmentParams(Section):
     """Mirror left and right at random."""
 
 
+class MotionParams(Section):
+    """The stretches of consecutive frames, at the film's own rate, on which flicker and warping errors are measured."""
+
+    shots: int = Field(6, ge=1, le=1000)
+    """How many of validation, and again of test, of each source: chosen evenly, each in a shot of its own."""
+    frames: int = Field(16, ge=5, le=1000)
+    """How many frames of each; fewer where the shot ends before."""
+
+
 class EvaluateParams(Section):
     """What evaluation shows beside the figures."""
 
@@ -162,18 +171,33 @@ class EvaluateParams(Section):
     """Epochs whose validation error stands in the table (the Games project asked for several)."""
     samples: int = Field(9, ge=1, le=64)
     """Frames on a sample sheet, spread evenly over the split."""
+    lpips: Name | None = None
+    """An entry of `weights` of architecture lpips_alex or lpips_vgg, to measure LPIPS with; without one there is no such figure."""
+    features: Name | None = None
+    """An entry of `weights`, of an encoder, whose features the distances between sets of frames are of: fd_<name>, kid_<name>."""
+    draws: int = Field(2000, ge=100, le=100_000)
+    """Times that shots are drawn anew for the intervals of the figures."""
+    motion: MotionParams | None = MotionParams()
+    """Consecutive frames, to measure how steady colours are; null for no such figures. Photographs have none."""
 
 
 class RenderParams(Section):
-    """The stretch of film that the comparison videos show."""
+    """The stretch of film that the comparison videos show, and how."""
 
     source: Name | None = None
     """Which source; the dataset's first if not given."""
     start: float = Field(0.0, ge=0)
     """Seconds into the (colour) print. Clips are counted as one film, one after the other; photographs stand for a second
     each, in the order of their names. Neither has sound."""
-    seconds: float = Field(20.0, gt=0)
-    """Length of the stretch."""
+    seconds: float | None = Field(20.0, gt=0)
+    """Length of the stretch; null: to the end of the film, which with `start: 0` is all of it."""
+    layout: Literal["grid", "wipe", "over"] = "grid"
+    """grid: grey, every model and truth side by side, three in a row. wipe: one after the other in the same place, wiped over
+    each other by a line. over: truth and under it every model, one above the other (project Previous)."""
+    size: Literal["film", "training"] = "film"
+    """film: panels as large as the film, chroma joined with its own lightness; networks see the whole picture in its own shape, at
+    the lines of `frames.size`. training: frames cut by `frames.size` and `frames.fit` as those of training, and what networks make
+    of them, pixel for pixel, enlarged so that they can be seen."""
     crf: int = Field(23, ge=0, le=51)
     """Quality of the x264 encoding; lower is better."""
 

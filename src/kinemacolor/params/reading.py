@@ -135,7 +135,7 @@ def _is_ours(location: tuple[int | str, ...], place: int) -> bool:
 
 def _is_a_name(location: tuple[int | str, ...], place: int) -> bool:
     """Whether a part of a location is a name that a user chose, whatever word it is: what stands behind such a key."""
-    named = ("sources", "datasets", "weights", "models", "experiments", "options")
+    named = ("sources", "datasets", "weights", "models", "experiments", "external", "options")
     return place > 0 and location[place - 1] in named and not _is_a_name(location, place - 1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kinemacolor.params.base import Section
-from kinemacolor.params.sources import FilmPairSource, SyncParams
+from kinemacolor.params.sources import FilmPairSource, ImagesSource, SyncParams
 from kinemacolor.params.whole import Params
 
 
@@ -20,6 +20,7 @@ def slices(params: Params, *, preset: str | None = None) -> dict[str, dict[str, 
     values: dict[str, Section | dict[str, Any]] = {}
     for dataset_name, models in params.trained.items():
         dataset = params.datasets[dataset_name]
+        of_dataset = [params.sources[name] for name in dataset.sources]
         for name in dataset.sources:
             source = params.sources[name]
             values[f"download-{name}"] = (
@@ -34,6 +35,11 @@ def slices(params: Params, *, preset: str | None = None) -> dict[str, dict[str, 
         values[f"split-{dataset_name}"] = dataset.split
         values[f"filter-{dataset_name}"] = dataset.filter
         values[f"evaluate-{dataset_name}"] = dataset.evaluate
+        if dataset.evaluate.motion is not None and not all(isinstance(source, ImagesSource) for source in of_dataset):
+            values[f"motion-{dataset_name}"] = {
+                "frames": dataset.frames.model_dump(mode="json", exclude={"pieces"}),
+                "motion": dataset.evaluate.motion.model_dump(mode="json"),
+            }
         values[f"render-{dataset_name}"] = dataset.render
         for name in models:
             values[f"train-{dataset_name}-{name}"] = {
@@ -42,7 +48,15 @@ def slices(params: Params, *, preset: str | None = None) -> dict[str, dict[str, 
             }
             if (weights := params.models[name].pretrained) is not None:
                 values[f"weights-{weights}"] = params.weights[weights]
+        for weights in params.measured_with[dataset_name].values():
+            values[f"weights-{weights}"] = params.weights[weights]
+        for name in params.shown_beside[dataset_name]:
+            values[f"external-{dataset_name}-{name}"] = {
+                "external": params.external[name].model_dump(mode="json"),
+                "frames": dataset.frames.model_dump(mode="json", exclude={"pieces"}),
+            }
     values["report" if preset is None else f"report-{preset}"] = {
-        "experiments": {d: list(m) for d, m in params.experiments.items()}
+        "experiments": {d: list(m) for d, m in params.experiments.items()},
+        "external": params.shown_beside,
     }
     return {name: value.model_dump(mode="json") if isinstance(value, Section) else value for name, value in values.items()}

@@ -1,159 +1,269 @@
 """Stage `evaluate`: how well a model colours the frames of each split, in figures and in pictures.
 
-Every kept frame of every split is coloured once, in batches and in evaluation mode, and measured by `metrics.pixel`; what
-the network is given is L* of the grey print where there is one, and L* of the true frame elsewhere. Memory holds one batch,
-a row of figures a frame and the few frames of the sample sheets, so it does not grow with the film.
-
-A model with a memory is given the frames of each split in the order of the index, run by run as in training
-(frames/runs.py): what it remembers is forgotten at cuts, gaps, clips and parts.
-
-By hand, for any two videos or folders of pictures, the same measures are `evaluate_files`.
+It opens what the other stages made, has evaluation/ do the work, and writes the dataset's part of the report. What another
+program coloured (stage `external`) is evaluated here too, on the same frames and into the same files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from kinemacolor import colorize, tracking
-from kinemacolor.colour import grey_rgb, lab_to_rgb, lightness_of_grey, rgb_to_lab, to_uint8
 from kinemacolor.errors import UserError
-from kinemacolor.files import atomic_file, read_json, write_json
-from kinemacolor.frames import runs
-from kinemacolor.frames.index import FrameStore, located, open_stores
-from kinemacolor.metrics.files import evaluate_files
-from kinemacolor.metrics.pixel import SSIM_WINDOW, PixelMetrics
+from kinemacolor.evaluation import files, showing
+from kinemacolor.evaluation.measuring import load_tools
+from kinemacolor.evaluation.moving import evaluate_stretches
+from kinemacolor.evaluation.painters import Network, Painter, Recorded
+from kinemacolor.evaluation.splits import evaluate_frames
+from kinemacolor.files import atomic_file, checked_name, read_json, write_json
+from kinemacolor.frames.index import FrameStore, open_stores
+from kinemacolor.frames.stretches import Stretch, open_stretches
+from kinemacolor.media.progress import shown
+from kinemacolor.metrics.intervals import intervals, shots_table
+from kinemacolor.metrics.names import METRICS, metric
 from kinemacolor.params import EvaluateParams
-from kinemacolor.report.sheets import Row, clock, sheet
 
-__all__ = ["Evaluation", "epochs_table", "evaluate_files", "evaluate_frames", "evaluate_model", "spread"]
-
-SPLITS = ("train", "val", "test")
-_SHEETS = {"val": "validation", "test": "test"}
-_BATCH_PIXELS = 2**18  # 64 frames of 64 x 64: some 100 MB of float64 planes while they are measured
-
-
-class Colours(Protocol):
-    """What evaluation needs of a model; `colorize.Colorizer` is one."""
-
-    name: str
-    device: torch.device
-    remembers: bool
-
-    def reset(self) -> None:
-        """Forget all frames."""
-
-    def __call__(self, lightness: Tensor, starts: Tensor | None = None) -> Tensor:
-        """L* (B,1,H,W) to Lab (B,3,H,W), on the device of the input; `starts` is given if the model remembers."""
+EXTERNAL = "external.json"
+"""The file by which a folder that `external` wrote is known; of its figures, the file beside them that says whose they are."""
+_TOLD = ("name", "source", "licence", "credit", "sha256")
+Figures = dict[str, dict[str, float]]
+Intervals = dict[str, dict[str, list[float]]]
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """What a model did on a dataset.
+class Inputs:
+    """What the frames of a dataset are judged on and with.
 
     Attributes:
-        metrics: split -> metric -> number; a split without frames is absent.
-        frames: source, frame, time, split and the figures of each frame.
-        samples: split -> rows of its sample sheet, validation and test only.
+        frames: one folder of shards and index a source.
+        filter_table: the dataset's filter Parquet; only rows with `keep` count.
+        motion: folders that `motion` wrote, one a source; without them there are no figures of motion.
+        lpips, features: folders that `weights` wrote, of an LPIPS network and of an encoder; without them, no such figures.
     """
 
-    metrics: dict[str, dict[str, float]]
-    frames: pd.DataFrame
-    samples: dict[str, list[Row]]
+    frames: Sequence[Path]
+    filter_table: Path
+    motion: Sequence[Path] = ()
+    lpips: Path | None = None
+    features: Path | None = None
+
+    @property
+    def dataset(self) -> str:
+        """Its name."""
+        return Path(self.filter_table).stem
+
+    def table(self) -> pd.DataFrame:
+        """The filter table."""
+        if not Path(self.filter_table).is_file():
+            raise UserError(f"{self.filter_table} is missing: run the filter stage.")
+        return pd.read_parquet(self.filter_table)
 
 
-def evaluate_model(model: Path, frames: list[Path], filter_table: Path, *, params: EvaluateParams, out: Path) -> dict[str, Any]:
+def evaluate_model(model: Path, inputs: Inputs, *, params: EvaluateParams, out: Path) -> Figures:
     """Evaluate a trained model on its dataset and write its part of the report.
 
     Args:
         model: folder with the weights, meta.json and curves.json.
-        frames: one folder of shards and index a source.
-        filter_table: the dataset's filter Parquet; only rows with `keep` count.
-        params: epochs of the error table, number of samples.
-        out: folder, made if need be; other files in it stay. Each file is written atomically, metrics.json last:
-            frames.parquet, epochs.json, sheet_val.png and sheet_test.png (where the split has frames).
+        params: epochs of the error table, number of samples, draws of the intervals.
+        out: folder, made if need be; other files in it stay. Each file is written atomically, metrics.json last: metrics.json
+            (split, then metric, then number, as metrics/names.py explains), intervals.json (split, then metric, then low and
+            high), frames.parquet (a row a frame), shots.parquet (a row a shot), epochs.json, and for validation and test
+            sheet_<split>.png and extremes_<split>.png.
 
     Returns:
-        What metrics.json holds: split, then metric, then number (see `PixelMetrics.pooled`), with height and width.
+        What metrics.json holds.
 
     Raises:
         UserError: an artefact is missing, artefacts do not fit each other, no frame is kept, frames are too small for
-            SSIM, or the model gives values that are no numbers.
+            a measure, or the model gives values that are no numbers.
     """
-    if not Path(filter_table).is_file():
-        raise UserError(f"{filter_table} is missing: run the filter stage.")
+    table = inputs.table()
     colorizer = colorize.load(model)
     curves = read_json(Path(model) / "curves.json", "train the model")
-    stores = list(open_stores(frames).values())
-    found = evaluate_frames(colorizer, stores, pd.read_parquet(filter_table), samples=params.samples)
-
-    # What a stopped evaluation leaves must not look whole: its figures go first and come back last.
-    (Path(out) / "metrics.json").unlink(missing_ok=True)
-    for split, title in _SHEETS.items():
-        target = Path(out) / f"sheet_{split}.png"
-        target.unlink(missing_ok=True)  # a sheet of an earlier run must not outlive its split
-        if rows := found.samples.get(split):
-            counted = f"{len(rows)} of {found.metrics[split]['frames']} frames"
-            remark = "ΔE is the mean CIEDE2000 of the frame, dB the PSNR of its 8-bit RGB."
-            sheet(rows, target, title=f"{colorizer.name} on {Path(filter_table).stem}, {title}: {counted}", remark=remark)
-    with atomic_file(Path(out) / "frames.parquet") as temporary:
-        found.frames.to_parquet(temporary, index=False)
-    write_json(Path(out) / "epochs.json", epochs_table(curves, params.epochs))
-    write_json(Path(out) / "metrics.json", found.metrics)
-    _track(colorizer.meta, found.metrics, Path(out))
-    return found.metrics
+    painter = Network(colorizer)
+    stores, stretches = list(open_stores(inputs.frames).values()), open_stretches(inputs.motion)
+    metrics, bounds = _evaluated((painter, painter), stores, stretches, table, inputs, params, Path(out), curves)
+    _track(tracking.of_model(colorizer.meta), metrics, bounds, Path(out))
+    return metrics
 
 
-def _track(meta: Mapping[str, Any], metrics: Mapping[str, Mapping[str, float]], out: Path) -> None:
-    """Log figures and sheets into the run that trained the model; MLflow has a copy of what is on the disk by now."""
-    run = tracking.of_model(meta)
-    run.metrics({f"{split}/{name}": value for split, figures in metrics.items() for name, value in figures.items()})
-    for split in _SHEETS:
-        if (picture := out / f"sheet_{split}.png").is_file():
-            run.file(picture, "pictures")
-
-
-def evaluate_frames(colorizer: Colours, stores: Sequence[FrameStore], table: pd.DataFrame, *, samples: int = 12) -> Evaluation:
-    """Colour and measure every kept frame of each split.
+def evaluate_external(result: Path, inputs: Inputs, *, params: EvaluateParams, out: Path) -> Figures:
+    """Evaluate another program's result on the frames of a dataset, and write the same files as for a model.
 
     Args:
-        colorizer: the model.
-        stores: one a source, in any order.
-        table: source, frame, split, keep; and cut, for a model with a memory.
-        samples: rows of a sample sheet, spread evenly over the split.
+        result: folder that `external` wrote.
+        inputs: as for a model; frames of sources that the program did not colour are left out.
 
-    Raises:
-        UserError: as `evaluate_model`, files aside.
+    Other arguments, what is written, returned and raised: as `evaluate_model`; epochs.json is empty, and external.json lies beside
+    the other files. Raised too if `result` is no such folder, or was made for other frames than these.
     """
-    rows = _rows_to_measure(stores, table)
-    metrics: dict[str, dict[str, float]] = {}
-    tables, sheets = [], {}
-    for split in SPLITS:
-        part = rows[rows["split"] == split].sort_values(["source", "at"], ignore_index=True)
-        if part.empty:
-            continue
-        if colorizer.remembers:
-            part["starts"] = runs.begins(part)
-            colorizer.reset()
-        wanted = set(spread(len(part), samples)) if split in _SHEETS else set()
-        pool = PixelMetrics()
-        measured: list[dict[str, np.ndarray]] = []
-        for at, batch in _batches(part):
-            store, chosen = stores[batch["store"].iloc[0]], [index for index in range(len(batch)) if at + index in wanted]
-            values, shown = _measure(colorizer, store, batch, pool, chosen)
-            measured.append(values)
-            sheets.setdefault(split, []).extend(shown)
-        figures = pd.DataFrame({name: np.concatenate([values[name] for values in measured]) for name in measured[0]})
-        tables.append(pd.concat([part[["source", "frame", "time", "split"]], figures], axis=1))
-        metrics[split] = pool.pooled() | {name: int(part[name].iloc[0]) for name in ("height", "width")}
-    return Evaluation(metrics, pd.concat(tables, ignore_index=True), {split: shown for split, shown in sheets.items() if shown})
+    about = _about(result)
+    table, source = inputs.table(), about["source"]
+    stores = open_stores(inputs.frames)
+    if source not in stores:
+        raise UserError(f"{result} shows {source}, of whose frames no folder was given: name it.")
+    _refuse_other_frames(result, about, "frames", stores[source])
+    stretches = [stretch for stretch in open_stretches(inputs.motion) if stretch.source == source]
+    if stretches:
+        if not (Path(result) / "motion").is_dir():
+            raise UserError(f"{result} has no consecutive frames: run the external stage again.")
+        _refuse_other_frames(result, about, "motion", stretches[0].store)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    painters = [
+        Recorded(about["name"], {source: FrameStore(folder)}, device=device)
+        for folder in (Path(result) / "frames", Path(result) / "motion")
+        if folder.is_dir()
+    ]
+    both = (painters[0], painters[-1])
+    metrics, bounds = _evaluated(both, list(stores.values()), stretches, table, inputs, params, Path(out), [], about=about)
+    tags = {name: str(about[name]) for name in ("licence", "credit", "sha256")}
+    _track(tracking.of_external(inputs.dataset, about["name"], tags=tags), metrics, bounds, Path(out))
+    return metrics
+
+
+def _about(result: Path) -> dict[str, Any]:
+    """What `external` says of a folder that it wrote; the report's folder of such a result holds the same file, and no frames."""
+    about = read_json(Path(result) / EXTERNAL, "run the external stage")
+    known = isinstance(about, dict) and all(isinstance(about.get(key), str) for key in _TOLD)
+    if not known or not isinstance(about.get("indexes"), dict) or not (Path(result) / "frames" / "index.parquet").is_file():
+        raise UserError(f"{result} is no folder that the external stage wrote: name that one, or run the stage again.")
+    checked_name(about["name"], "external result")
+    return about
+
+
+def _refuse_other_frames(result: Path, about: Mapping[str, Any], part: str, store: FrameStore) -> None:
+    """Frames that were taken anew, with another size, fit or alignment, may have the numbers of those before."""
+    if about["indexes"].get(part) != store.sha256:
+        raise UserError(f"{result} was made for other frames than {store.folder} holds: run the external stage again.")
+
+
+def _evaluated(
+    painters: tuple[Painter, Painter],
+    stores: Sequence[FrameStore],
+    stretches: Sequence[Stretch],
+    table: pd.DataFrame,
+    inputs: Inputs,
+    params: EvaluateParams,
+    out: Path,
+    curves: Sequence[Mapping[str, Any]],
+    *,
+    about: Mapping[str, Any] | None = None,
+) -> tuple[Figures, Intervals]:
+    """Evaluate who colours the frames and who colours the stretches, and write everything.
+
+    `about` is what `external` says of a result of another program, whose source alone is then measured.
+    """
+    painter, mover = painters
+    _pin(painter.device)
+    tools = load_tools(inputs.lpips, inputs.features, device=painter.device)
+    with shown(f"evaluate {painter.name}") as progress:
+        found = evaluate_frames(
+            painter,
+            stores,
+            table,
+            tools=tools,
+            samples=params.samples,
+            source=None if about is None else about["source"],
+            progress=progress,
+        )
+        moved, motion = evaluate_stretches(mover, stretches, found.frames)
+    metrics = {split: figures | moved.get(split, {}) for split, figures in found.metrics.items()}
+    shots = shots_table(found.frames, motion)
+    bounds = intervals(shots, draws=params.draws)
+
+    # What a stopped evaluation leaves must not look whole: its figures go first and come back last.
+    (out / "metrics.json").unlink(missing_ok=True)
+    counts = {split: int(figures["frames"]) for split, figures in metrics.items()}
+    showing.draw_sheets(out, painter.name, inputs.dataset, found.samples, found.extremes, counts)
+    _write_tables(out, found.frames, shots)
+    write_json(out / "epochs.json", epochs_table(curves, params.epochs))
+    write_json(out / "intervals.json", bounds)
+    if about is None:
+        (out / EXTERNAL).unlink(missing_ok=True)  # of another program's result that stood here before
+    else:
+        write_json(out / EXTERNAL, about)
+    write_json(out / "metrics.json", metrics)
+    return metrics, bounds
+
+
+def _pin(device: torch.device) -> None:
+    """Sums round differently with another number of threads, and equal inputs are to give equal bytes."""
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+
+
+def compare_files(
+    predicted: Path,
+    truth: Path,
+    *,
+    out: Path | None = None,
+    size: tuple[int, int] | None = None,
+    lpips: Path | None = None,
+    features: Path | None = None,
+    allow_truncated: bool = False,
+    draws: int = 2000,
+) -> files.Compared:
+    """Measure any coloured video or folder of pictures against the true one, on the GPU if there is one.
+
+    Args:
+        out: folder, made if need be, for metrics.json, intervals.json, frames.parquet and shots.parquet in the form of a model's,
+            with `all` for the split; None writes nothing.
+        lpips, features: as `Inputs`.
+        size, allow_truncated, draws: as `evaluation.files.evaluate_files`, which says what is measured and raised.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    _pin(device)
+    tools = load_tools(lpips, features, device=device)
+    how = {"size": size, "allow_truncated": allow_truncated, "draws": draws}
+    with shown(f"evaluate {Path(predicted).name}") as progress:
+        found = files.evaluate_files(predicted, truth, tools=tools, device=device, progress=progress, **how)
+    if out is not None:
+        out = Path(out)
+        _write_tables(out, found.frames, found.shots)
+        write_json(out / "intervals.json", {files.ALL: found.intervals})
+        write_json(out / "metrics.json", {files.ALL: found.metrics})
+    return found
+
+
+def figures_table(found: files.Compared) -> str:
+    """The figures to be read on a terminal: name, number, interval and what it is, a line each."""
+    order = [name for name in METRICS if name in found.metrics]
+    lines = []
+    for name in [*order, *(name for name in found.metrics if name not in METRICS)]:
+        entry = metric(name)
+        ends = found.intervals.get(name)
+        interval = f"[{', '.join(format(end, entry.form) for end in ends)}]" if ends else ""
+        lines.append((name, format(found.metrics[name], entry.form), interval, entry.title))
+    wide = [max(len(line[column]) for line in lines) for column in range(3)]
+    return "\n".join(
+        f"{name:<{wide[0]}}  {number:>{wide[1]}}  {interval:<{wide[2]}}  {title}" for name, number, interval, title in lines
+    )
+
+
+def _write_tables(out: Path, frames: pd.DataFrame, shots: pd.DataFrame) -> None:
+    for name, table in (("frames", frames), ("shots", shots)):
+        with atomic_file(out / f"{name}.parquet") as temporary:
+            table.to_parquet(temporary, index=False)
+
+
+def _track(run: tracking.Run, metrics: Figures, bounds: Intervals, out: Path) -> None:
+    """Log figures and sheets into a run; MLflow has a copy of what is on the disk by now."""
+    names = {name for figures in metrics.values() for name in figures}
+    better = {-1: "less is better", 0: "", 1: "more is better"}
+    titles = {}
+    for name in sorted(names):
+        entry = metric(name)
+        titles[name] = "; ".join(part for part in (entry.title, better[entry.better]) if part)
+    run.evaluation(metrics, bounds, titles=titles)
+    for picture in sorted(out.glob("*_*.png")):
+        if picture.stem.startswith(("sheet_", "extremes_")):
+            run.image(picture, picture.stem)
 
 
 def epochs_table(curves: Sequence[Mapping[str, Any]], epochs: Sequence[int]) -> dict[str, dict[str, float]]:
@@ -167,70 +277,3 @@ def epochs_table(curves: Sequence[Mapping[str, Any]], epochs: Sequence[int]) -> 
     reached = {int(entry["epoch"]): entry for entry in curves}
     chosen = [epoch for epoch in epochs if epoch in reached]
     return {str(epoch): {name: reached[epoch][name] for name in names if name in reached[epoch]} for epoch in chosen}
-
-
-def spread(count: int, wanted: int) -> list[int]:
-    """Positions of min(count, wanted) of `count` things, each in the middle of its equal share, increasing."""
-    wanted = min(count, wanted)
-    return [(2 * index + 1) * count // (2 * wanted) for index in range(wanted)]
-
-
-def _rows_to_measure(stores: Sequence[FrameStore], table: pd.DataFrame) -> pd.DataFrame:
-    """The kept rows of the filter table with where each frame lies: `store` and `at`, its place in the index."""
-    kept = table.loc[table["keep"], [name for name in ("source", "frame", "split", "cut") if name in table]]
-    if kept.empty:
-        raise UserError("The filter leaves no frame of the dataset: lower datasets.<name>.filter, or take more frames.")
-    rows = located(kept, stores)
-    if rows[["height", "width"]].min().min() < SSIM_WINDOW:
-        raise UserError(
-            f"SSIM needs frames of at least {SSIM_WINDOW}x{SSIM_WINDOW} pixels: set datasets.<name>.frames.size to that or more."
-        )
-    return rows
-
-
-def _batches(part: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame]]:
-    """Consecutive rows that lie in one store, as many as `_BATCH_PIXELS` holds, each with the place of its first row."""
-    size = max(1, min(64, _BATCH_PIXELS // int((part["height"] * part["width"]).max())))
-    borders = np.flatnonzero(np.diff(part["store"].to_numpy())) + 1
-    for begin, end in zip([0, *borders], [*borders, len(part)], strict=True):
-        for at in range(begin, end, size):
-            yield at, part.iloc[at : min(at + size, end)]
-
-
-@torch.inference_mode()
-def _measure(
-    colorizer: Colours, store: FrameStore, batch: pd.DataFrame, pool: PixelMetrics, wanted: Sequence[int]
-) -> tuple[dict[str, np.ndarray], list[Row]]:
-    """Colour a batch; its figures, and the rows of a sheet for those of its frames that are `wanted`."""
-    places = batch["at"].to_numpy()
-    true = torch.from_numpy(store.colour(places)).to(colorizer.device)
-    if store.is_pair:
-        lightness = lightness_of_grey(torch.from_numpy(store.grey(places)).to(colorizer.device))
-    else:
-        lightness = rgb_to_lab(true)[:, :1]
-    starts = torch.tensor(batch["starts"].tolist()) if colorizer.remembers else None
-    predicted = colorizer(lightness) if starts is None else colorizer(lightness, starts)
-    sound = torch.isfinite(predicted).flatten(1).all(dim=1)
-    if not bool(sound.all()):
-        bad = batch.iloc[int((~sound).nonzero()[0])]
-        raise UserError(
-            f"The model {colorizer.name} gives values that are no numbers (frame {bad['frame']} of {bad['source']}): "
-            "train it again with a lower learning rate."
-        )
-    values = pool.update(predicted, true)
-    rows = []
-    for index in wanted:
-        frame = batch.iloc[index]
-        pictures = [
-            ("grey", to_uint8(grey_rgb(lightness[index]))),
-            (colorizer.name, to_uint8(lab_to_rgb(predicted[index]))),
-            ("true", true[index]),
-        ]
-        rows.append(
-            Row(
-                pictures=[(heading, picture.permute(1, 2, 0).cpu().numpy()) for heading, picture in pictures],
-                caption=f"{frame['source']}  {clock(frame['time'])}  (frame {frame['frame']})",
-                notes={colorizer.name: f"ΔE {values['de2000'][index]:.1f}   {values['psnr_rgb'][index]:.1f} dB"},
-            )
-        )
-    return values, rows

@@ -100,10 +100,15 @@ class Colorizer:
             view = view.with_(starts=self._starts(starts, len(there)))
         if self.family.embeds:
             view = view.with_(embedding=self.network.embed(there))
-        if self.before is not None:
-            view = self._coloured(view)
-        fitted = self._fitted(view)
-        output, self._state = run(self.network, self.family, fitted, window=len(fitted), state=self._state)
+        last = self._last
+        try:
+            if self.before is not None:
+                view = self._coloured(view)
+            fitted = self._fitted(view)
+            output, self._state = run(self.network, self.family, fitted, window=len(fitted), state=self._state)
+        except BaseException:
+            self._last = last  # whoever tries again with fewer frames, for want of memory, goes on from the same one
+            raise
         return self._unfitted(self.family.coding.decode(fitted.lightness, output), there).to(lightness.device)
 
     def _starts(self, starts: Tensor | None, count: int) -> Tensor:
@@ -210,10 +215,11 @@ def load(folder: Path, *, device: str | torch.device | None = None) -> Colorizer
     """Load a trained model from its folder, onto the GPU if there is one.
 
     Raises:
-        UserError: a file is missing or damaged, or the weights are of another network than meta.json says.
+        UserError: a file is missing or damaged, the weights are of another network than meta.json says, or there is no such
+            device.
     """
     folder = Path(folder)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = _device(device)
     meta = read_json(folder / "meta.json", "train the model, or name a folder under data/models/")
     try:
         settings = meta["params"]["model"]
@@ -226,6 +232,19 @@ def load(folder: Path, *, device: str | torch.device | None = None) -> Colorizer
     if before is None and family.memory == "coloured":
         raise UserError(f"{folder}/{BEFORE}, the model that colours the frames first, is missing: train the model again.")
     return Colorizer(network, family, meta, device, before=before)
+
+
+def _device(name: str | torch.device | None) -> torch.device:
+    """The device of a name, if this machine has it; a GPU, if there is one and None is given."""
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):  # the last two where torch was built without it
+        kinds = "cpu or cuda" if torch.cuda.is_available() else "cpu, since there is no GPU"
+        raise UserError(f"The device {str(name)!r} is not to be had on this machine: give --device {kinds}.") from None
+    return device
 
 
 def _fill(network: nn.Module, file: Path, name: str) -> None:

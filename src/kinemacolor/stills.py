@@ -58,7 +58,15 @@ class Hint(NamedTuple):
     radius: float | None = None
 
 
-def colour_picture(model: Path, picture: Path, *, out: Path, hints: Path | None = None) -> None:
+def is_meant(picture: Path, out: Path) -> bool:
+    """Whether one picture is to be coloured and not a film: by the name of `out`, and where that says nothing, by what `picture` is."""
+    suffix = Path(out).suffix.lower()
+    if suffix in _FORMATS or suffix in (".mp4", ".m4v", ".mov", ".mkv"):
+        return suffix in _FORMATS
+    return not (Path(picture).is_dir() or _is_video(Path(picture)))
+
+
+def colour_picture(model: Path, picture: Path, *, out: Path, hints: Path | None = None, chroma: str = "bilinear") -> None:
     """Colour a picture file with a trained model.
 
     Args:
@@ -66,6 +74,7 @@ def colour_picture(model: Path, picture: Path, *, out: Path, hints: Path | None 
         picture: PNG, JPEG, TIFF or what else Pillow reads; colours that it has are not looked at. Turned upright.
         out: PNG, JPEG or TIFF to write, 8-bit RGB of the picture's size, without its metadata.
         hints: JSON file, see `read_hints`.
+        chroma: how a network's ab is enlarged; see wholefilm/chroma.py.
 
     Raises:
         UserError: a file is missing or damaged, `picture` is no picture, `out` no name of one, hints lie outside the picture
@@ -78,18 +87,21 @@ def colour_picture(model: Path, picture: Path, *, out: Path, hints: Path | None 
         raise UserError(f"--out {out} is the picture itself: name another file.")
     pixels = _read(Path(picture))
     wanted = [] if hints is None else read_hints(Path(hints))
-    coloured = colour_pixels(colorize.load(model), pixels, wanted)
+    coloured = colour_pixels(colorize.load(model), pixels, wanted, chroma=chroma)
     with atomic_file(out) as temporary:
         Image.fromarray(coloured).save(temporary, **settings)
 
 
-def colour_pixels(colorizer: colorize.Colorizer, pixels: NDArray[np.uint8], hints: Sequence[Hint] = ()) -> NDArray[np.uint8]:
+def colour_pixels(
+    colorizer: colorize.Colorizer, pixels: NDArray[np.uint8], hints: Sequence[Hint] = (), *, chroma: str = "bilinear"
+) -> NDArray[np.uint8]:
     """Colour a picture.
 
     Args:
         colorizer: a trained model; `meta` says at which size it was trained.
         pixels: (H,W,3) RGB, of which only the lightness is used.
         hints: later ones cover earlier ones.
+        chroma: how ab is enlarged: bilinear, or along the edges of the picture's own luminance; see wholefilm/chroma.py.
 
     Returns:
         (H,W,3) RGB.
@@ -110,7 +122,11 @@ def colour_pixels(colorizer: colorize.Colorizer, pixels: NDArray[np.uint8], hint
             f"The model {colorizer.name} gives values that are no numbers: train it again with a lower learning rate."
         )
     small = lab[:, 1:] if colorizer.keeps_luminance else lab_to_rgb(lab)
-    return _joined(_enlarged(small, (height, width)), pixels, keeps_luminance=colorizer.keeps_luminance)
+    if colorizer.keeps_luminance and chroma != "bilinear":
+        large = _along_edges(small[0], pixels, resize, chroma)
+    else:
+        large = _enlarged(small, (height, width))
+    return _joined(large, pixels, keeps_luminance=colorizer.keeps_luminance)
 
 
 def _small(size: tuple[int, int], colorizer: colorize.Colorizer) -> tuple[int, int]:
@@ -131,6 +147,17 @@ def _small(size: tuple[int, int], colorizer: colorize.Colorizer) -> tuple[int, i
 def _enlarged(small: Tensor, size: tuple[int, int]) -> Tensor:
     """(1,C,h,w) to (C,H,W), bilinearly."""
     return functional.interpolate(small, size, mode="bilinear", antialias=size[0] < small.shape[2])[0]
+
+
+def _along_edges(small: Tensor, pixels: NDArray[np.uint8], resize: AreaResize, method: str) -> Tensor:
+    """ab (2,h,w) to (2,H,W) along the edges of a picture's own luminance."""
+    import cv2
+
+    from kinemacolor.wholefilm.chroma import Enlarger
+
+    luma = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    guides = [plane.astype(np.float32) / np.float32(2.55) for plane in (resize(luma)[0], luma)]
+    return torch.from_numpy(Enlarger(small.shape[1:], luma.shape, method=method)(small.numpy(), *guides))
 
 
 def _joined(large: Tensor, pixels: NDArray[np.uint8], *, keeps_luminance: bool) -> NDArray[np.uint8]:
@@ -213,9 +240,7 @@ def _read(picture: Path) -> NDArray[np.uint8]:
             return decode_picture(data)
     except BrokenPicture as error:
         if _is_video(picture):
-            raise UserError(
-                f"{picture} is a video, and this colours pictures: `kinemacolor render` shows a film in colour."
-            ) from None
+            raise UserError(f"{picture} is a video: let --out end in .mkv or .mp4, and all of it is coloured.") from None
         raise UserError(f"{picture} cannot be read as a picture ({error}): name a PNG, JPEG or TIFF.") from None
 
 

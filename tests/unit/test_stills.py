@@ -50,6 +50,13 @@ def test_chroma_is_enlarged_and_the_pictures_own_lightness_stays_whatever_the_sh
             assert np.abs(found[..., channel] - expected)[middle].max() < 2.5
 
 
+def test_chroma_may_follow_the_edges_of_the_picture():
+    model = Colorizer(Ramp(), Family(Ramp, AB110, 8, "test"), {"name": "m", "size": [64, 64]})
+    plain, guided = (rgb2lab(colour_pixels(model, PHOTO, chroma=way)) for way in ("bilinear", "guided"))
+    assert np.abs(guided[..., 0] - plain[..., 0]).mean() < 0.5
+    assert 0.01 < np.abs(guided[..., 1:] - plain[..., 1:]).mean() < 3
+
+
 def test_what_paints_rgb_is_enlarged_whole():
     class Flat(nn.Module):
         def forward(self, x):
@@ -158,7 +165,7 @@ def test_the_command_writes_a_picture_of_the_same_size_and_hints_change_it(model
     own = rgb2lab(np.asarray(Image.open(tmp_path / "photo.jpg")))[..., 0]
     assert np.abs(plain[..., 0] - own).mean() < 0.5
     done = subprocess.run([*command, "--out", str(tmp_path / "film.mp4")], capture_output=True, text=True)
-    assert done.returncode == 2 and "is no name of a picture that is written here" in done.stderr
+    assert done.returncode == 2 and "is no video that can be read" in done.stderr
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
@@ -178,7 +185,7 @@ def test_what_is_no_picture_is_a_sentence(model, tmp_path):
     (tmp_path / "half.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     out = tmp_path / "out.png"
     for name, sentence in (
-        ("film.mp4", "is a video, and this colours pictures: `kinemacolor render` shows a film in colour"),
+        ("film.mp4", "is a video: let --out end in .mkv or .mp4, and all of it is coloured"),
         ("text.png", r"cannot be read as a picture \(it is no picture\): name a PNG"),
         ("half.png", "cannot be read as a picture"),
         ("nothing.png", "is missing: name a picture"),

@@ -1,12 +1,20 @@
-"""Grey, coloured and true pictures of a stretch of film, side by side, frame for frame and with its sound.
+"""Grey, coloured and true pictures of a stretch of film in one video, frame for frame and with its sound.
 
-Panels have the film's own size. A network that predicts ab sees the picture at the size it was trained at; its chroma is
-enlarged bilinearly and joined with the film's own lightness, which keeps every detail. A network that predicts RGB has
-its whole prediction enlarged, so that it looks as soft as it is.
+How they stand together is the layout's matter (report/layouts.py): side by side, one above the other, or one wiped over the
+other. Panels have the film's own size, or that of training. At the film's size a network that predicts ab sees the picture at
+the size it was trained at; its chroma is enlarged bilinearly and joined with the film's own lightness, which keeps every
+detail. A network that predicts RGB has its whole prediction enlarged, so that it looks as soft as it is. There a network sees
+the whole picture in its own shape, at the number of lines that it was trained at, also where training cut frames to another
+shape (`fit: crop`, `stretch`, `pad`). At the training size it sees frames cut as those of training were, and panels show them
+and what it makes of them, pixel for pixel, each pixel enlarged to a square so that a person can see it.
 
 Reading, computing and encoding overlap: pictures are read ahead on a thread, finished frames wait for ffmpeg on another.
-What a panel shows goes through OpenCV's Lab, which is several times as fast as ours and within one step of 255 of it
-(tests/unit/test_render.py); no figure is ever computed from it.
+What a panel shows goes through kernels of its own (report/painting_kernels.py), several times as fast as colour.py and within
+one step of 255 of it (tests/unit/test_render.py). The PSNR in a caption is that of the picture as it is shown, without bars that
+we put around it, against the truth at the same size; no other figure is computed from it.
+
+Networks compute with a fixed number of threads: sums round differently with another, and equal inputs are to give equal bytes
+whatever `--cores` says.
 
 A model with a memory is given every frame of the stretch in order and forgets at cuts (frames/cuts.py) and where the grey
 print has no picture. It was trained at the dataset's step, on frames up to seconds apart, and here meets frames a
@@ -20,29 +28,40 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-import queue
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
+import torch
 from torch import Tensor
 
+from kinemacolor import cores
 from kinemacolor.colour import lab_to_rgb, to_uint8
+from kinemacolor.compiled import in_slabs
 from kinemacolor.errors import UserError
+from kinemacolor.files import refuse_foreign
 from kinemacolor.footage import Footage, Sight
 from kinemacolor.frames.cuts import CutDetector
 from kinemacolor.media.encode import VideoWriter
+from kinemacolor.media.numbered import Numbered, open_numbered
+from kinemacolor.media.pace import ahead, steady
 from kinemacolor.params import RenderParams
-from kinemacolor.report.panels import Grid, save_still
+from kinemacolor.placing import Framing
+from kinemacolor.report.layouts import Grid, Label, Layout, Wipe
+from kinemacolor.report.panels import save_still
+from kinemacolor.report.segments import clock_words
+from kinemacolor.report.stills import INDEX, Album
+from kinemacolor.training_size import TrainingSize
 
 _log = logging.getLogger(__name__)
 _BATCH = 8  # frames that go through a network together
-_Item = TypeVar("_Item")
+_SEEN = 360  # lines of a panel, about, to which pictures of the training size are enlarged
+_EQUAL = 99.95  # dB from which pictures count as equal
+_ROWS = 64  # of a panel that one thread paints at a time
+_THREADS = 2  # of networks: more of them help little at the sizes of training
 
 
 class Painter(Protocol):
@@ -73,8 +92,17 @@ class Comparison:
     """Why the stretch is not the one asked for; empty if it is."""
 
 
-def compare(painters: Sequence[Painter], footage: Footage, *, params: RenderParams, out: Path, poster: Path) -> Comparison:
-    """Write the video grey | each painter | truth, and a still from its middle.
+def compare(
+    painters: Sequence[Painter],
+    footage: Footage,
+    *,
+    params: RenderParams,
+    out: Path,
+    poster: Path,
+    stills: Path | None = None,
+    external: Mapping[str, Path] | None = None,
+) -> Comparison:
+    """Write the video of grey, each painter, each external result and truth, and a still from its middle.
 
     Args:
         painters: the models, in the order of their panels, captioned by their names.
@@ -82,30 +110,51 @@ def compare(painters: Sequence[Painter], footage: Footage, *, params: RenderPara
         params: the stretch to show; what of it lies outside the film is left out, with a warning in the log.
         out: the video (mp4).
         poster: the still (PNG).
+        stills: a folder for the pictures of six moments of the stretch (report/stills.py), named `grey`, by their painters or
+            external results, and `truth`. Moments at which there is no grey picture are left out.
+        external: name -> a video or a folder of numbered pictures (media/numbered.py), the film as another program coloured
+            it: picture n is frame n of the grey print, or of the film that is its own.
 
     Raises:
-        UserError: the film has no picture in the stretch, or the disk is full.
+        UserError: the film has no picture in the stretch, an external result lacks one, two panels have one name, or the disk
+            is full.
     """
+    names = ["grey", *(painter.name for painter in painters), *(external or {}), "truth"]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UserError(f"Two panels would be called {twice!r}: rename one of the models' folders or external results.")
+    others = [open_numbered(path) for path in (external or {}).values()]
+    if stills is not None:
+        refuse_foreign(stills, marker=INDEX)
+    zoom = 1
+    if params.size == "training":
+        footage = TrainingSize(footage, list(map(_framing, painters)))
+        zoom = max(1, round(_SEEN / footage.height))
     start, end, note = clamp(params, footage.begin, footage.end)
     if note:
         _log.warning("%s: %s", footage.name, note)
-    captions = [footage.captions[0], *(painter.name for painter in painters), footage.captions[1]]
-    grid = Grid(captions, height=footage.height, width=footage.width, credit=footage.credit)
+    captions = [footage.captions[0], *names[1:-1], footage.captions[1]]
+    layout = _layout(params, captions, footage, zoom, end - start)
     rate = footage.frame_rate
     middle = int((end - start) * rate / 2)
     written, still = 0, None
+    size = {"height": zoom * footage.height, "width": zoom * footage.width}
+    told = {"layout": params.layout, "size": params.size}
+    album = None if stills is None else Album(names, start=start, end=end, shown=told, **size)
     writer = VideoWriter(
         out,
-        height=grid.height,
-        width=grid.width,
+        height=layout.height,
+        width=layout.width,
         frame_rate=rate,
         crf=params.crf,
         audio=footage.sound,
         audio_start=start,
         audio_seconds=end - start,
+        compiled=True,
+        credit=footage.credit,
     )
-    frames = steady(_frames(painters, footage, grid, start, end), rate)
-    with writer, contextlib.closing(ahead(frames, depth=4)) as finished:
+    pictures = _frames(painters, others, footage, layout, zoom, start, end, album)
+    frames = steady(pictures, rate, start=start, end=end)
+    with _fixed_threads(), writer, contextlib.closing(ahead(frames, depth=4)) as finished:
         for written, frame in enumerate(finished, start=1):
             writer.write(frame)
             if still is None or written <= middle + 1:
@@ -115,7 +164,34 @@ def compare(painters: Sequence[Painter], footage: Footage, *, params: RenderPara
                 f"{footage.name} has no picture from {start:.2f} to {end:.2f} s: correct render.start and render.seconds."
             )
     save_still(still, poster)
-    return Comparison(written, grid.height, grid.width, start, float(written / rate), note)
+    if album is not None:
+        album.write(stills)
+    return Comparison(written, layout.height, layout.width, start, float(written / rate), note)
+
+
+@contextlib.contextmanager
+def _fixed_threads() -> Iterator[None]:
+    """Has networks compute with `_THREADS` threads, on whatever thread they are called."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(_THREADS)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _layout(params: RenderParams, captions: Sequence[str], footage: Footage, zoom: int, seconds: float) -> Layout:
+    """The layout that was asked for, of panels `zoom` times the footage's size."""
+    clock = "0:00:00.00" if footage.end >= 3600 else "00:00.00"
+    labels = [*(Label(words, "00.0 dB") for words in captions[:-1]), Label(captions[-1])]
+    size = {"height": zoom * footage.height, "width": zoom * footage.width}
+    if params.layout == "wipe":
+        return Wipe(labels, seconds=seconds, clock=clock, **size)
+    truth = len(labels) - 1
+    labels[truth] = Label(captions[-1], clock)
+    if params.layout == "over":
+        return Grid(labels, columns=1, order=[truth, *range(1, truth)], clock=truth, **size)
+    return Grid(labels, clock=truth, credit=footage.credit, **size)
 
 
 def clamp(params: RenderParams, begin: float, end: float) -> tuple[float, float, str]:
@@ -123,39 +199,89 @@ def clamp(params: RenderParams, begin: float, end: float) -> tuple[float, float,
 
     A stretch that lies wholly outside becomes as many seconds at the nearer end of the film.
     """
-    first, last = params.start, params.start + params.seconds
+    whole = params.seconds is None
+    seconds = end - begin if whole else params.seconds
+    first, last = params.start, max(params.start, end) if whole else params.start + seconds
     if first >= end:
-        start, stop = max(begin, end - params.seconds), end
+        start, stop = max(begin, end - seconds), end
     elif last <= begin:
-        start, stop = begin, min(end, begin + params.seconds)
+        start, stop = begin, min(end, begin + seconds)
     else:
         start, stop = max(begin, first), min(end, last)
-    # A hundredth of a second is less than a frame: nobody asks for it to the letter.
-    if abs(start - first) < 0.01 and abs(stop - last) < 0.01:
+    # A hundredth of a second is less than a frame: nobody asks for it to the letter. The whole film is all that there is of it.
+    if (whole and first < end) or (abs(start - first) < 0.01 and abs(stop - last) < 0.01):
         return start, stop, ""
+    asked = f"all from {first:g} s on" if whole else f"{first:g} to {last:g} s"
     return start, stop, (
-        f"render asks for {first:g} to {last:g} s, but there are pictures from {begin:.2f} to {end:.2f} s; "
+        f"render asks for {asked}, but there are pictures from {begin:.2f} to {end:.2f} s; "
         f"shown is {start:.2f} to {stop:.2f} s"
     )  # fmt: skip
 
 
 def _frames(
-    painters: Sequence[Painter], footage: Footage, grid: Grid, start: float, end: float
+    painters: Sequence[Painter],
+    others: Sequence[Numbered],
+    footage: Footage,
+    layout: Layout,
+    zoom: int,
+    start: float,
+    end: float,
+    album: Album | None,
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Time and finished picture, (H,W,3) uint8, of every frame of the stretch."""
+    torch.set_num_threads(_THREADS)  # OpenMP counts for each thread by itself, and this runs on one of its own
     shots = _Shots() if _begin_anew(painters) else None
     with contextlib.closing(ahead(footage.sights(start, end), depth=2 * _BATCH)) as sights:
         while batch := list(itertools.islice(sights, _BATCH)):
             painted = _paint(painters, footage, batch, shots)
             for sight in batch:
-                canvas = grid.canvas()
-                grid.cell(canvas, len(painters) + 1)[:] = sight.truth
-                if sight.grey is not None:
-                    grid.cell(canvas, 0)[:] = cv2.cvtColor(sight.grey, cv2.COLOR_GRAY2RGB)  # broadcasting takes 20 times as long
-                    for panel, pictures in enumerate(painted, start=1):
-                        enlarge(next(pictures), sight.lightness, grid.cell(canvas, panel))
-                grid.caption(canvas)
-                yield sight.time, canvas
+                small = [] if sight.grey is None else [next(pictures) for pictures in painted]
+                fill = _Moment(footage, sight, small, others, len(painters) + len(others) + 1, zoom).fill
+                if album is not None and sight.grey is not None:
+                    album.look(sight.time, fill)
+                yield sight.time, layout.picture(fill, seconds=sight.time - start, clock=clock_words(sight.time))
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """One moment of the film as all have painted it."""
+
+    footage: Footage
+    sight: Sight
+    painted: Sequence[np.ndarray]
+    """Small pictures of the painters, as `enlarge` takes them; none without a grey picture."""
+    others: Sequence[Numbered]
+    truth: int
+    """The number of the true picture; grey is 0, and between them stand painters and external results."""
+    zoom: int
+
+    def fill(self, number: int, panel: np.ndarray) -> str:
+        """Fill a panel (h,w,3) with picture `number`, black where there is no grey one, and say how near it comes to the truth."""
+        if self.zoom == 1:
+            return self._fill(number, panel)
+        height, width = panel.shape[0] // self.zoom, panel.shape[1] // self.zoom
+        small = np.empty((height, width, 3), np.uint8)
+        figures = self._fill(number, small)
+        panel[:] = cv2.resize(small, (panel.shape[1], panel.shape[0]), interpolation=cv2.INTER_NEAREST)
+        return figures
+
+    def _fill(self, number: int, panel: np.ndarray) -> str:
+        sight = self.sight
+        if number == self.truth:
+            panel[:] = sight.truth
+            return ""
+        if sight.grey is None:
+            panel[:] = 0
+            return ""
+        if number == 0:
+            panel[:] = cv2.cvtColor(sight.grey, cv2.COLOR_GRAY2RGB)  # broadcasting takes 20 times as long
+        elif number <= len(self.painted):
+            enlarge(self.painted[number - 1], sight.lightness, panel)
+        else:
+            other = self.others[number - 1 - len(self.painted)]
+            panel[:] = self.footage.lay(other.picture(sight.number), str(other.path), sight)
+        psnr = cv2.PSNR(panel[sight.inside], sight.truth[sight.inside])
+        return f"{psnr:.1f} dB" if psnr < _EQUAL else "equal"
 
 
 def _begin_anew(painters: Sequence[Painter]) -> bool:
@@ -198,26 +324,27 @@ def _paint(
 
     `shots` is asked if a painter remembers.
     """
-    originals = [sight.original for sight in batch if sight.original is not None]
-    if not originals:
+    there = [sight for sight in batch if sight.original is not None]
+    if not there:
         if shots is not None:
             shots.gap()
         return [iter(()) for _ in painters]
-    inputs = {height: footage.network_input(originals, height) for height in {_height(painter) for painter in painters}}
+    inputs = {framing: footage.seen(there, framing) for framing in dict.fromkeys(map(_framing, painters))}
     # The same thumbnails at any size, but for rounding: one painter's is as good as another's.
     starts = None if shots is None else shots.starts(batch, inputs[max(inputs)])
     painted = []
     for painter in painters:
-        shown = inputs[_height(painter)]
+        shown = inputs[_framing(painter)]
         lab = painter(shown, starts) if painter.remembers else painter(shown)
         small = lab[:, 1:] if painter.keeps_luminance else to_uint8(lab_to_rgb(lab))
         painted.append(iter(small.permute(0, 2, 3, 1).contiguous().numpy()))
     return painted
 
 
-def _height(painter: Painter) -> int:
-    """Height in pixels at which the network was trained."""
-    return int(painter.meta["size"][0])
+def _framing(painter: Painter) -> Framing:
+    """How the frames were cut that the network was trained on."""
+    height, width = map(int, painter.meta["size"])
+    return Framing(height, width, str(painter.meta.get("fit", "crop")))
 
 
 def enlarge(small: np.ndarray, lightness: np.ndarray, panel: np.ndarray) -> None:
@@ -228,73 +355,13 @@ def enlarge(small: np.ndarray, lightness: np.ndarray, panel: np.ndarray) -> None
         lightness: L* (H,W) float32.
         panel: (H,W,3) uint8, written in place.
     """
-    size = (lightness.shape[1], lightness.shape[0])
-    large = cv2.resize(small, size, interpolation=cv2.INTER_LINEAR)
+    height, width = lightness.shape
     if small.dtype == np.uint8:
-        panel[:] = large
+        panel[:] = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
         return
-    a, b = cv2.split(large)
-    # As scikit-image: where b is so yellow that Z would be negative, Z is nought.
-    b = cv2.min(b, lightness * (200 / 116) + 200 * 16 / 116)
-    rgb = cv2.cvtColor(cv2.merge((lightness, a, b)), cv2.COLOR_Lab2RGB)
-    panel[:] = cv2.convertScaleAbs(rgb, alpha=255)
+    from kinemacolor.report.painting_kernels import paint  # numba takes half a second to import
 
-
-def steady(frames: Iterable[tuple[float, _Item]], rate: Fraction) -> Iterator[_Item]:
-    """Frames of whatever times as frames of a constant rate, so that picture and sound stay together.
-
-    A film of constant rate passes frame for frame. Elsewhere a frame stays until the next is due, and of two that are due
-    together the first is kept.
-    """
-    origin, done, last = None, 0, None
-    for time, frame in frames:
-        origin = time if origin is None else origin
-        due = round((time - origin) * rate)
-        while last is not None and done < due:
-            yield last
-            done += 1
-        if done == due:
-            yield frame
-            done, last = done + 1, frame
-
-
-def ahead(items: Iterable[_Item], *, depth: int) -> Iterator[_Item]:
-    """The same items, made on a thread of its own up to `depth` ahead; its errors are raised here.
-
-    Close the iterator to end the thread before the last item.
-    """
-    waiting: queue.Queue[tuple[str, Any]] = queue.Queue(depth)
-    closed = threading.Event()
-
-    def put(kind: str, value: Any) -> bool:
-        while not closed.is_set():
-            with contextlib.suppress(queue.Full):
-                waiting.put((kind, value), timeout=0.1)
-                return True
-        return False
-
-    def work() -> None:
-        try:
-            for item in items:
-                if not put("item", item):
-                    break
-            put("end", None)
-        except BaseException as error:  # to be raised where the items are taken
-            put("error", error)
-        finally:
-            if hasattr(items, "close"):
-                items.close()
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        while True:
-            kind, value = waiting.get()
-            if kind == "end":
-                return
-            if kind == "error":
-                raise value
-            yield value
-    finally:
-        closed.set()
-        thread.join()
+    small, lightness = np.ascontiguousarray(small, np.float32), np.ascontiguousarray(lightness)
+    large = np.empty((height, width * 3), np.uint8)
+    in_slabs(lambda begin, end: paint(small, lightness, large, begin, end), height, slab=_ROWS, threads=cores.usable())
+    panel[:] = large.reshape(height, width, 3)

@@ -6,6 +6,8 @@ rendering of its L*.
 
 A collection is shown as one silent film: clips one after the other, photographs one a second. What has another shape than
 the first stands between black bars, since nothing is ever stretched.
+
+At the training size every panel has the pixels that a network saw in training, or makes of such: training_size.py.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import contextlib
 import functools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -35,6 +37,7 @@ from kinemacolor.media.pictures import BrokenPicture, quietly
 from kinemacolor.media.probe import Probe, probe, truncated
 from kinemacolor.media.sources import SourceRecord, read_source
 from kinemacolor.media.stretch import decode_stretch
+from kinemacolor.placing import Framing, area, barred, inside_of, refuse_other_shape, sized, upright
 
 _SCREEN = (720, 1280)  # height and width of a panel that shows photographs, at most
 _STEPS = 65536  # of luminance; L* then errs by less than .007, far below what 8 bits can show
@@ -55,6 +58,19 @@ class Sight(NamedTuple):
     """What a network sees before it is cut and shrunk: (h,w) grey or (h,w,3) RGB, uint8."""
     starts: bool = False
     """Nothing of what was shown before leads here: the first picture of a clip, or a photograph."""
+    number: int | None = None
+    """Of the grey picture: its frame in the grey print, or in the film that is its own; as index.parquet counts them. None without
+    one."""
+    inside: tuple[slice, slice] = (slice(None), slice(None))
+    """Rows and columns of the panel that hold the picture; around it stand bars of ours."""
+    shape: tuple[int, int] | None = None
+    """Height and width of what `number` names, as it is stored: what another program was given to colour."""
+    whole: np.ndarray | None = None
+    """(h,w,3) uint8, if asked for: the true picture as it is stored, before we cut it or put bars around it."""
+    aspect: float = 1.0
+    """Width over height of a pixel of `whole` as it is shown."""
+    seen: Mapping[Framing, np.ndarray] | None = None
+    """At the training size: L* (h,w) float32 of the grey picture as it is cut for each network."""
 
 
 class Footage(ABC):
@@ -82,13 +98,23 @@ class Footage(ABC):
     _box: Box | None = None  # the part of `original` that the panels show
 
     @abstractmethod
-    def sights(self, start: float, end: float) -> Iterator[Sight]:
-        """Every frame with start <= time < end, in order."""
+    def sights(self, start: float, end: float, *, whole: bool = False) -> Iterator[Sight]:
+        """Every frame with start <= time < end, in order.
+
+        Args:
+            whole: whether `Sight.whole` is wanted, which of photographs may be large.
+        """
+
+    def seen(self, sights: Sequence[Sight], framing: Framing) -> Tensor:
+        """What a network that was trained on frames of this framing is shown of sights with a grey picture: L* (B,1,h,w) float32."""
+        return self.network_input([sight.original for sight in sights], framing.height)
 
     def network_input(self, originals: Sequence[np.ndarray], height: int) -> Tensor:
         """What a network is shown of some sights: L* (B,1,height,w) float32.
 
-        Cut and shrunk by area as the frames stage does it; the width keeps the picture's shape, to the nearest pixel.
+        The whole of what the panels show, shrunk by area; the width keeps its shape, to the nearest pixel, whatever shape frames
+        had in training. So a picture is coloured from edge to edge where training saw its middle (`fit: crop`), and in its own
+        shape where training saw it squeezed (`fit: stretch`); networks that take one square have it fitted (colorize.py).
         """
         size = (height, max(1, round(self.width * height / self.height)))
         resize = AreaResize(originals[0].shape[:2], size, box=self._box, fit="stretch")
@@ -96,6 +122,34 @@ class Footage(ABC):
         if small.shape[1] == 1:
             return lightness_of_grey(torch.from_numpy(small))
         return rgb_to_lab(torch.from_numpy(small))[:, :1]
+
+    def lay(self, picture: np.ndarray, name: str, sight: Sight) -> np.ndarray:
+        """What another program made of a sight's grey picture, (h,w,3) uint8 of its shape but any size, as a panel (H,W,3).
+
+        Args:
+            name: of where it comes from, for messages.
+
+        Raises:
+            UserError: it has another shape.
+        """
+        refuse_other_shape(picture, sight.shape, name, aspect=sight.aspect)
+        return barred(picture, sight.inside, self.height, self.width)
+
+    def cut(self, sight: Sight, framing: Framing) -> tuple[np.ndarray, np.ndarray | None]:
+        """A sight as the frames stage cuts it, `whole` having been asked for.
+
+        Returns:
+            The true picture (h,w,3) uint8, and L* (h,w) float32 of the grey one; None without one.
+        """
+        planes = area(sight.whole.shape[:2], framing, aspect=sight.aspect)(sight.whole)
+        return upright(planes), rgb_to_lab(torch.from_numpy(planes))[0].numpy()
+
+    def cut_other(self, picture: np.ndarray, name: str, sight: Sight, framing: Framing) -> np.ndarray:
+        """As `lay`, but cut as the sight is, (h,w,3)."""
+        refuse_other_shape(picture, sight.shape, name, aspect=sight.aspect)
+        # Whatever its size, it shows what the film shows.
+        squeezed = (sight.shape[1] / sight.shape[0]) / (picture.shape[1] / picture.shape[0])
+        return upright(area(picture.shape[:2], framing, aspect=sight.aspect * squeezed)(picture))
 
 
 def open_footage(media: Path, sync: Path | None = None) -> Footage:
@@ -136,9 +190,10 @@ class _Video(Footage):
         self.height, self.width = facts.height, facts.width
         self.begin, self.end = 0.0, facts.duration if facts.last_good_time is None else facts.last_good_time
 
-    def sights(self, start: float, end: float) -> Iterator[Sight]:
+    def sights(self, start: float, end: float, *, whole: bool = False) -> Iterator[Sight]:
         for picture in decode_stretch(self.sound, start=start, end=end):
-            yield _own_grey(picture.time, picture.pixels)
+            sight = _own_grey(picture.time, picture.pixels, picture.number, (self.height, self.width), whole=whole)
+            yield sight._replace(aspect=picture.pixel_aspect)
 
 
 class _Clips(Footage):
@@ -152,15 +207,19 @@ class _Clips(Footage):
         self.height, self.width, self.frame_rate = first.height, first.width, first.frame_rate
         lengths = [clip.probe.duration if (good := clip.probe.last_good_time) is None else good for clip in source.clips]
         self._begins = np.cumsum([0.0, *lengths])
+        self._before = np.cumsum([0, *(clip.probe.frames for clip in source.clips)])
         self.begin, self.end = 0.0, float(self._begins[-1])
 
-    def sights(self, start: float, end: float) -> Iterator[Sight]:
-        for clip, begin, until in zip(self._source.clips, self._begins[:-1], self._begins[1:], strict=True):
+    def sights(self, start: float, end: float, *, whole: bool = False) -> Iterator[Sight]:
+        size = self.height, self.width
+        begins = zip(self._begins, self._begins[1:], self._before.tolist(), strict=False)
+        for clip, (begin, until, before) in zip(self._source.clips, begins, strict=True):
             if begin < end and until > start:
                 stretch = decode_stretch(self._source.checked(clip).path, start=max(0.0, start - begin), end=end - begin)
                 for place, picture in enumerate(stretch):
-                    shown = _barred(picture.pixels, self.height, self.width)
-                    yield _own_grey(float(begin) + picture.time, shown, starts=place == 0)
+                    time, number = float(begin) + picture.time, before + picture.number
+                    sight = _own_grey(time, picture.pixels, number, size, starts=place == 0, whole=whole)
+                    yield sight._replace(aspect=picture.pixel_aspect)
 
 
 class _Slides(Footage):
@@ -177,11 +236,12 @@ class _Slides(Footage):
         scale = min(1.0, _SCREEN[0] / height, _SCREEN[1] / width)
         self.height, self.width = max(16, round(height * scale)), max(16, round(width * scale))
 
-    def sights(self, start: float, end: float) -> Iterator[Sight]:
+    def sights(self, start: float, end: float, *, whole: bool = False) -> Iterator[Sight]:
+        size = self.height, self.width
         with self._source.gallery() as gallery, quietly():
             for number in range(max(0, math.ceil(start)), min(len(gallery), math.ceil(end))):
                 with contextlib.suppress(BrokenPicture):  # the one before stays
-                    yield _own_grey(float(number), _barred(gallery.pixels(number), self.height, self.width), starts=True)
+                    yield _own_grey(float(number), gallery.pixels(number), number, size, starts=True, whole=whole)
 
 
 class _Pair(Footage):
@@ -192,6 +252,7 @@ class _Pair(Footage):
     def __init__(self, name: str, colour: object, grey: object, sync: Path, credit: str) -> None:
         self.name, self.credit, self.sound = name, credit, colour.path
         self._grey_path, self.frame_rate = grey.path, colour.probe.frame_rate
+        self._grey_size = grey.probe.height, grey.probe.width
         geometry = read_json(sync / "geometry.json", "run the sync stage")
         alignment = pq.read_table(sync / "alignment.parquet", columns=["colour_frame", "grey_frame", "colour_time", "grey_time"])
         self._colour_frame, self._grey_frame, self._colour_time, self._grey_time = (
@@ -206,13 +267,13 @@ class _Pair(Footage):
         left, top, right, bottom = geometry["colour_crop"]
         self._left, self._top = int(np.ceil(left)), int(np.ceil(top))
         self.width, self.height = (int(np.floor(far)) - near & ~1 for near, far in ((self._left, right), (self._top, bottom)))
-        self._box = tuple(geometry["grey_crop"])
+        self._box, self._colour_box = tuple(geometry["grey_crop"]), tuple(geometry["colour_crop"])
         transform = np.array(geometry["transform"], np.float64)
         # What a network sees is cut upright, as the frames stage does it.
         self._left_over = turn_left_over(transform, geometry["colour_crop"], geometry["grey_crop"])
         self._panel_to_grey = transform @ np.array([[1, 0, self._left], [0, 1, self._top], [0, 0, 1]], np.float64)
 
-    def sights(self, start: float, end: float) -> Iterator[Sight]:
+    def sights(self, start: float, end: float, *, whole: bool = False) -> Iterator[Sight]:
         rows = np.flatnonzero((self._colour_time >= start - 1e-6) & (self._colour_time < end))
         partners = dict(zip(self._colour_frame[rows].tolist(), self._grey_frame[rows].tolist(), strict=True))
         greys, grey = self._greys(rows), None
@@ -224,7 +285,8 @@ class _Pair(Footage):
                     raise UserError(
                         f"{self._grey_path} has no frame {wanted}, which the alignment names: run the sync stage again."
                     )
-            yield self._sight(picture, None if wanted is None else grey.pixels)
+            sight = self._sight(picture, None if wanted is None else grey)
+            yield sight._replace(whole=picture.pixels if whole else None, aspect=picture.pixel_aspect)
 
     def _greys(self, rows: np.ndarray) -> Iterator[Picture]:
         """The grey print's frames that `rows` name, in the rows' order, and those between them."""
@@ -234,18 +296,47 @@ class _Pair(Footage):
                 start, end = self._grey_time[run[0]] - 1e-3, self._grey_time[run[-1]] + 1e-3
                 yield from decode_stretch(self._grey_path, start=start, end=end, grey=True)
 
-    def _sight(self, picture: Picture, grey: np.ndarray | None) -> Sight:
+    def lay(self, picture: np.ndarray, name: str, sight: Sight) -> np.ndarray:
+        return self._laid_over(self._as_grey(picture, name))
+
+    def _as_grey(self, picture: np.ndarray, name: str) -> np.ndarray:
+        """A picture of the grey print as another program coloured it, at the print's size."""
+        refuse_other_shape(picture, self._grey_size, name)
+        return sized(picture, self._grey_size)
+
+    def cut(self, sight: Sight, framing: Framing) -> tuple[np.ndarray, np.ndarray | None]:
+        truth = area(sight.whole.shape[:2], framing, box=self._colour_box, aspect=sight.aspect)(sight.whole)
+        if sight.original is None:
+            return upright(truth), None
+        grey = torch.from_numpy(self._cut_grey(sight.original, sight, framing))
+        return upright(truth), lightness_of_grey(grey)[0].numpy()
+
+    def cut_other(self, picture: np.ndarray, name: str, sight: Sight, framing: Framing) -> np.ndarray:
+        laid = self._as_grey(picture, name)
+        laid = laid if self._left_over is None else set_upright(laid, self._left_over)
+        return upright(self._cut_grey(laid, sight, framing))
+
+    def _cut_grey(self, picture: np.ndarray, sight: Sight, framing: Framing) -> np.ndarray:
+        """The upright grey print, or what was made of it, as planes (C,h,w)."""
+        # Both crops show the same, and are cut to one shape.
+        aspect = sight.aspect * _shape(self._colour_box) / _shape(self._box)
+        return area(picture.shape[:2], framing, box=self._box, aspect=aspect)(picture)
+
+    def _sight(self, picture: Picture, partner: Picture | None) -> Sight:
         truth = picture.pixels[self._top : self._top + self.height, self._left : self._left + self.width]
-        if grey is None:
+        if partner is None:
             return Sight(picture.time, truth, None, None, None)
+        grey = partner.pixels
         original = grey if self._left_over is None else set_upright(grey, self._left_over)
-        return Sight(picture.time, truth, self._laid_over(grey), self._laid_over(_grey_lightness()[grey]), original)
+        lightness = self._laid_over(_grey_lightness()[grey])
+        laid = self._laid_over(grey)
+        return Sight(picture.time, truth, laid, lightness, original, number=partner.number, shape=self._grey_size)
 
     def _laid_over(self, grey: np.ndarray) -> np.ndarray:
-        """The grey print's pixels where the true panel shows the same thing, bilinearly."""
+        """The grey print's pixels, (h,w) or (h,w,3), where the true panel shows the same thing, bilinearly."""
         matrix, shrink = self._panel_to_grey, float(np.hypot(*self._panel_to_grey[:, 0]))
         if shrink > 1.25:  # a grey print much larger than the colour one: averaged first, since sampling would alias
-            tall, wide = grey.shape
+            tall, wide = grey.shape[:2]
             small = (round(wide / shrink), round(tall / shrink))
             grey = cv2.resize(grey, small, interpolation=cv2.INTER_AREA)
             matrix = matrix * np.array([[small[0] / wide], [small[1] / tall]])
@@ -255,35 +346,29 @@ class _Pair(Footage):
         return cv2.warpAffine(grey, matrix, (self.width, self.height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _own_grey(time: float, rgb: np.ndarray, *, starts: bool = False) -> Sight:
-    """A picture that is its own grey print."""
-    luminance = _luminance(rgb)
-    lightness, grey = _luminance_tables()
-    return Sight(time, rgb, grey[luminance], lightness[luminance], rgb, starts)
+def _shape(box: Box) -> float:
+    left, top, right, bottom = box
+    return (right - left) / (bottom - top)
 
 
-def _barred(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The whole picture (h,w,3) in its own shape on a black (height,width,3); areas are averaged where it shrinks."""
-    if rgb.shape[:2] == (height, width):
-        return rgb
-    scale = min(height / rgb.shape[0], width / rgb.shape[1])
-    inner = max(1, round(rgb.shape[0] * scale)), max(1, round(rgb.shape[1] * scale))
-    small = cv2.resize(rgb, inner[::-1], interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    canvas = np.zeros((height, width, 3), np.uint8)
-    top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
-    canvas[top : top + inner[0], left : left + inner[1]] = small
-    return canvas
+def _own_grey(
+    time: float, rgb: np.ndarray, number: int, size: tuple[int, int], *, starts: bool = False, whole: bool = False
+) -> Sight:
+    """A picture that is its own grey print, in a panel of `size` (height, width)."""
+    from kinemacolor.report.painting_kernels import grey_of  # numba takes half a second to import
 
-
-def _luminance(rgb: np.ndarray) -> np.ndarray:
-    """(H,W,3) uint8 -> relative luminance in 65,536 steps, (H,W) uint16."""
-    weighted = cv2.LUT(rgb, _luminance_parts())
-    return cv2.transform(weighted, np.ones((1, 3), np.float32)).astype(np.uint16)
+    inside = inside_of(rgb.shape[:2], *size)
+    shown = barred(rgb, inside, *size)
+    grey, lightness = np.empty(size, np.uint8), np.empty(size, np.float32)
+    lightnesses, greys = _luminance_tables()
+    grey_of(np.ascontiguousarray(shown).reshape(len(shown), -1), _luminance_parts(), greys, lightnesses, grey, lightness)
+    stored = {"shape": rgb.shape[:2], "whole": rgb if whole else None}
+    return Sight(time, shown, grey, lightness, shown, starts, number, inside, **stored)
 
 
 @functools.cache
 def _luminance_parts() -> np.ndarray:
-    """What each channel's 256 values add to the luminance, (1,256,3) float32, in steps."""
+    """What each channel's 256 values add to the luminance, (3,256) float32, in steps."""
     values = torch.arange(256, dtype=torch.uint8)
     parts = []
     for channel in range(3):
@@ -291,7 +376,7 @@ def _luminance_parts() -> np.ndarray:
         colours[channel, 0] = values
         parts.append(_luminance_of(rgb_to_lab(colours)[0, 0].double()))
     # Half a step makes the truncation to whole numbers a rounding.
-    return ((torch.stack(parts, -1) * (_STEPS - 1))[None] + 0.5 / 3).float().numpy()
+    return (torch.stack(parts) * (_STEPS - 1) + 0.5 / 3).float().numpy()
 
 
 @functools.cache

@@ -186,3 +186,14 @@ def test_a_dead_ffmpeg_is_quoted(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"film\.mp4: .*(preset|nonsense)"):
         write(tmp_path / "film.mp4", frames(40, 480, 640), preset="nonsense")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.mkv"])
+def test_the_credit_travels_in_the_container(tmp_path: Path, name: str):
+    credit = "Big Buck Bunny, © 2008 Blender = Foundation; peach.blender.org · CC BY 3.0"
+    write(tmp_path / name, [np.zeros((48, 64, 3), np.uint8)] * 3, credit=credit)
+    write(tmp_path / f"plain_{name}", [np.zeros((48, 64, 3), np.uint8)] * 3)
+    for file, words in ((name, credit), (f"plain_{name}", None)):
+        with av.open(str(tmp_path / file)) as container:
+            told = {key.lower(): value for key, value in container.metadata.items()}
+        assert (told.get("comment"), told.get("copyright")) == (words, words)

@@ -1,7 +1,6 @@
 """Comparison videos of made films: what each panel shows, frame for frame, with the sound, within the stretch."""
 
 import itertools
-import json
 import subprocess
 from fractions import Fraction
 from pathlib import Path
@@ -21,38 +20,11 @@ from kinemacolor import comparison
 from kinemacolor.colour import lab_to_rgb, rgb_to_lab, to_uint8
 from kinemacolor.comparison import ahead, clamp, compare, enlarge, steady
 from kinemacolor.errors import UserError
-from kinemacolor.files import sha256_of
 from kinemacolor.footage import open_footage
 from kinemacolor.media.decode import decode
-from kinemacolor.media.prints import make_print
 from kinemacolor.media.probe import probe
-from kinemacolor.media.sources import PrintRecord, SourceRecord
-from kinemacolor.params import Recipe, RenderParams
-from kinemacolor.report.panels import Grid, save_still
-
-HEIGHT, WIDTH, RATE, SECONDS = 120, 160, 25, 4
-# Of a panel: without its caption, and without the columns into which halved chroma carries its neighbours' colours.
-INNER = (slice(0, -20), slice(4, -4))
-
-
-class Tint:
-    """Predicts one and the same ab everywhere and keeps L*."""
-
-    name, keeps_luminance, remembers = "tint", True, False
-
-    def __init__(self, a: float, b: float, height: int = 32) -> None:
-        self.meta, self.ab, self.seen = {"size": [height, height]}, torch.tensor([a, b]), []
-
-    def __call__(self, lightness):
-        self.seen.append(lightness)
-        assert lightness.dtype == torch.float32 and lightness.shape[-2] == self.meta["size"][0]
-        return torch.cat((lightness, self.ab.view(1, 2, 1, 1).expand(len(lightness), 2, *lightness.shape[-2:])), 1)
-
-
-class Soft(Tint):
-    """Predicts RGB: the grey that it was shown, so its panel shows how much of the picture its size keeps."""
-
-    name, keeps_luminance = "soft", False
+from kinemacolor.params import RenderParams
+from tests.unit.shown_films import HEIGHT, INNER, RATE, WIDTH, Soft, Tint, close, frames_of, luma, made_clip, made_pair, panel
 
 
 class Honest(Tint):
@@ -76,32 +48,7 @@ class Honest(Tint):
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory) -> Path:
-    """Colours that change in every frame and place, smooth enough to survive 4:2:0, and a tone."""
-    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
-    moving = f"gradients=size={WIDTH}x{HEIGHT}:rate={RATE}:duration={SECONDS}:speed=.06:seed=7:x0=0:y0=0:x1={WIDTH}:y1={HEIGHT}"
-    moving += ":nb_colors=5:c0=red:c1=green:c2=blue:c3=orange:c4=cyan"  # everything said, since the rest is drawn anew each time
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-f", "lavfi", "-i", moving]
-    command += ["-f", "lavfi", "-i", f"sine=frequency=440:duration={SECONDS}", "-vf", "scale=out_color_matrix=bt709"]
-    command += ["-pix_fmt", "yuv420p", "-colorspace", "bt709", "-crf", "8", "-g", "30", "-c:a", "aac", str(path)]
-    subprocess.run(command, check=True)
-    return path
-
-
-def frames_of(path: Path) -> list[np.ndarray]:
-    return [picture.pixels for picture in decode(path)]
-
-
-def panel(frame: np.ndarray, place: int, *, columns: int = 3, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
-    """The inner part of one panel, as numbers that can be subtracted."""
-    row, column = divmod(place, columns)
-    return frame[row * height : (row + 1) * height, column * width : (column + 1) * width][INNER].astype(int)
-
-
-def close(one: np.ndarray, other: np.ndarray, mean: float = 2.0, worst: float = 8.0) -> None:
-    """Equal but for what two encodings with halved chroma change."""
-    difference = np.abs(one.astype(int) - other.astype(int))
-    assert difference.mean() < mean, difference.mean()
-    assert np.percentile(difference, 99.5) < worst, np.percentile(difference, 99.5)
+    return made_clip(tmp_path_factory.mktemp("clip") / "clip.mp4")
 
 
 def test_a_video_has_all_frames_the_sound_and_the_truth_untouched(clip: Path, tmp_path: Path):
@@ -163,6 +110,38 @@ def test_the_sound_is_that_of_the_stretch(tmp_path: Path):
     assert begins == pytest.approx(1.0, abs=0.06)
 
 
+@pytest.mark.parametrize(("start", "seconds", "length"), [(3.0, 5.0, 5.0), (1.0, 3.0, 3.0), (6.5, 9.0, 1.5)])
+def test_a_film_with_a_gap_stays_in_step_with_its_sound(tmp_path: Path, start: float, seconds: float, length: float):
+    """No picture from 2 to 5 s; a flash and a tone at 6 s. The stretch begins in the gap, ends in it, or behind it."""
+    film = tmp_path / "gap.mkv"
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(),
+        "-loglevel",
+        "error",
+        "-f",
+        "lavfi",
+        "-i",
+        "color=gray:size=64x48:rate=25:duration=8",
+    ]
+    command += ["-f", "lavfi", "-i", "aevalsrc=if(gte(t\\,6)\\,sin(2*PI*600*t)\\,0):d=8:s=44100"]
+    command += ["-vf", "drawbox=color=white:t=fill:enable='gte(t,6)',select='lt(t,2)+gte(t,5)'", "-fps_mode", "vfr"]
+    subprocess.run([*command, "-pix_fmt", "yuv420p", str(film)], check=True)
+    params = RenderParams(start=start, seconds=seconds)
+    found = compare([Tint(0, 0)], open_footage(film), params=params, out=tmp_path / "v.mp4", poster=tmp_path / "p.png")
+    shown = list(decode(tmp_path / "v.mp4"))
+    step = 1 / float(probe(tmp_path / "v.mp4").frame_rate)
+    assert found.seconds == pytest.approx(length, abs=1.5 * step) and shown[0].time == pytest.approx(0, abs=1e-3)
+    with av.open(str(tmp_path / "v.mp4")) as container:
+        sound = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+        rate = container.streams.audio[0].rate
+    assert len(sound) / rate == pytest.approx(length, abs=0.06)
+    bright, loud = [picture.time for picture in shown if picture.pixels[:20].mean() > 190], np.flatnonzero(np.abs(sound) > 0.3)
+    assert bool(bright) == bool(len(loud)) == (start + seconds > 6)
+    if bright:
+        assert bright[0] == pytest.approx(max(0.0, 6 - start), abs=1.5 * step)
+        assert loud[0] / rate == pytest.approx(max(0.0, 6 - start), abs=0.06)
+
+
 def test_true_chroma_comes_back_as_the_true_picture(clip: Path, tmp_path: Path):
     """Chroma at half the height, enlarged and joined with the film's own lightness, is the film again."""
     film = frames_of(clip)
@@ -185,41 +164,7 @@ def test_a_network_sees_the_film_at_its_training_height(clip: Path, tmp_path: Pa
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory) -> tuple[Path, Path]:
-    """A film, its grey print by a recipe, and the alignment and geometry that the recipe implies."""
-    root = tmp_path_factory.mktemp("pair")
-    raw, sync = root / "raw" / "film", root / "sync" / "film"
-    raw.mkdir(parents=True)
-    sync.mkdir(parents=True)
-    pattern = f"mandelbrot=size=320x240:rate={RATE}:start_scale=1.2:end_scale=.2:end_pts=120"
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-f", "lavfi", "-i", pattern, "-t", "4"]
-    command += ["-pix_fmt", "yuv420p", "-crf", "10", str(raw / "colour.mp4")]
-    subprocess.run(command, check=True)
-    recipe = Recipe(trim_frames=5, intro_frames=17, crop=(0.1, 0.05, 0.05, 0.1), height=120, crf=10)
-    truth = make_print(raw / "colour.mp4", recipe, raw / "grey.mkv")
-    prints = {}
-    for name, file, origin in (("colour", "colour.mp4", {"path": "x"}), ("grey", "grey.mkv", {"made_from": "colour"})):
-        path = raw / file
-        offset = truth.truth_offset if name == "grey" else None
-        prints[name] = PrintRecord(path, origin, sha256_of(path), path.stat().st_size, probe(path), offset)
-    SourceRecord(raw, "film_pair", "CC0", "Made by a test", "2026-01-01T00:00:00Z", prints).write()
-
-    crop, grey = (32.0, 12.0, 304.0, 216.0), prints["grey"].probe
-    scale = grey.width / (crop[2] - crop[0]), grey.height / (crop[3] - crop[1])
-    transform = [[scale[0], 0, -crop[0] * scale[0]], [0, scale[1], -crop[1] * scale[1]]]
-    geometry = {"colour_crop": crop, "grey_crop": [0, 0, grey.width, grey.height], "transform": transform, "residual_px": 0.0}
-    (sync / "geometry.json").write_text(json.dumps(geometry))
-    colour = np.arange(recipe.trim_frames, prints["colour"].probe.frames)
-    grey_frames = colour + truth.truth_offset
-    columns = {
-        "colour_frame": colour,
-        "grey_frame": grey_frames,
-        "colour_time": colour / RATE,
-        "grey_time": grey_frames / RATE,
-        "segment": np.zeros(len(colour), np.int32),
-        "confidence": np.ones(len(colour), np.float32),
-    }
-    pq.write_table(pa.table(columns), sync / "alignment.parquet")
-    return raw, sync
+    return made_pair(tmp_path_factory.mktemp("pair"))
 
 
 def test_an_rgb_network_looks_as_soft_as_it_is(pair, tmp_path: Path):
@@ -233,10 +178,6 @@ def test_an_rgb_network_looks_as_soft_as_it_is(pair, tmp_path: Path):
     soft, sharp = (panel(shown, place, height=240, width=320)[..., 1] for place in (1, 2))
     assert np.abs(sharp - whole[INNER]).mean() < 1.5
     assert np.abs(soft - np.asarray(small)[INNER]).mean() < 0.5 * np.abs(soft - whole[INNER]).mean()
-
-
-def luma(rgb: np.ndarray) -> np.ndarray:
-    return rgb @ np.array([0.2126, 0.7152, 0.0722])
 
 
 def test_a_pair_shows_the_grey_print_over_what_the_colour_print_shows(pair, tmp_path: Path):
@@ -419,35 +360,29 @@ def test_the_fast_lightness_of_a_film_is_ours(clip: Path):
     assert sight.lightness.shape == sight.grey.shape == picture.shape[:2]
 
 
-def test_panels_wrap_after_three_and_the_empty_cell_holds_the_credit():
-    grid = Grid(["a", "b", "c", "d", "e"], height=90, width=120, credit="Somebody · CC BY")
-    assert (grid.height, grid.width) == (180, 360)
-    canvas = grid.canvas()
-    assert canvas[90:, 240:].max() > 100 and canvas[:90].max() == 0 and canvas[90:, :240].max() == 0
-    for place in range(5):
-        grid.cell(canvas, place)[:] = 10 * place
-    grid.caption(canvas)
-    assert [canvas[90 * (place // 3) + 2, 120 * (place % 3) + 2, 0] for place in range(5)] == [0, 10, 20, 30, 40]
-    single = Grid(["only"], height=90, width=120)
-    assert (single.height, single.width) == (90, 120)
-
-
-def test_a_caption_covers_only_a_corner_and_changes_nothing_else():
-    grid = Grid(["grey", "model", "truth"], height=240, width=320)
-    canvas = np.full((240, 960, 3), 200, np.uint8)
-    grid.caption(canvas)
-    changed = np.flatnonzero((canvas != 200).any(axis=(1, 2)))
-    assert changed.min() > 240 * 0.9
-    assert canvas.max() == 238  # letters are light on any film
-    assert (canvas[:, 319] == 200).all()
-
-
 def test_frames_of_uneven_times_keep_pace_with_the_sound():
     times = [0.0, 0.1, 0.2, 0.5, 0.6, 0.62, 0.7]
     assert list(steady([(time, time) for time in times], Fraction(10))) == [0.0, 0.1, 0.2, 0.2, 0.2, 0.5, 0.6, 0.7]
     ntsc = Fraction(24000, 1001)
     rounded = [(round(float(number / ntsc), 3), number) for number in range(500)]  # Matroska's milliseconds
     assert list(steady(rounded, ntsc)) == list(range(500))
+
+
+def test_frames_that_are_missing_at_either_end_are_stood_in_for():
+    late = [(5.0, "a"), (5.1, "b"), (5.4, "c")]
+    assert "".join(steady(late, Fraction(10), start=4.7, end=5.8)) == "aaaabbbcccc"
+    assert "".join(steady(late, Fraction(10), start=4.7)) == "aaaabbbc"
+    assert "".join(steady(late, Fraction(10), end=5.6)) == "abbbcc"
+    assert list(steady([], Fraction(10), start=0.0, end=9.0)) == []
+    # A film of constant rate passes frame for frame, wherever between two of its frames a stretch begins and ends.
+    for rate in (Fraction(24000, 1001), Fraction(25), Fraction(60000, 1001)):
+        for digits in (3, 9):
+            times = [(round(float(number / rate), digits), number) for number in range(300)]
+            for start, end in itertools.product((0.0, 0.4, 1.001, 1.015, 1.035), (4.0, 4.02, 4.037)):
+                inside = [(time, number) for time, number in times if start <= time < end]
+                found = list(steady(inside, rate, start=start, end=end))
+                assert found == [number for _, number in inside] or found[0] == found[1] or found[-1] == found[-2]
+                assert abs(len(found) - (end - start) * rate) <= 1.1
 
 
 def test_reading_ahead_keeps_order_raises_and_can_be_closed():
@@ -475,11 +410,28 @@ def test_reading_ahead_keeps_order_raises_and_can_be_closed():
     assert ended == [True]
 
 
-def test_a_still_is_small_enough_for_git(tmp_path: Path):
-    noise = np.random.default_rng(0).integers(0, 256, (400, 1200, 3), np.uint8)
-    save_still(noise, tmp_path / "still.png")
-    assert (tmp_path / "still.png").stat().st_size <= 380_000
-    assert Image.open(tmp_path / "still.png").width > 300
+class Sum(Tint):
+    """Shows the last bits of a sum, which another number of threads rounds otherwise."""
+
+    def __call__(self, lightness):
+        bits = torch.randn(1 << 20, generator=torch.Generator().manual_seed(0)).sum().view(torch.int32)
+        self.ab = torch.tensor([float(bits % 64) - 32, 0.0])
+        return super().__call__(lightness)
+
+
+def test_the_number_of_threads_changes_no_byte_and_stays_as_it_was(clip: Path, tmp_path: Path):
+    """Snakemake lowers it to `--cores`, by OMP_NUM_THREADS."""
+    before, made = torch.get_num_threads(), set()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            out = tmp_path / "v.mp4"
+            compare([Sum(0, 0)], open_footage(clip), params=RenderParams(seconds=0.2), out=out, poster=tmp_path / "p.png")
+            made.add(out.read_bytes())
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert len(made) == 1
 
 
 def test_a_batch_is_as_long_as_the_film_is_not(clip: Path, tmp_path: Path, monkeypatch):

@@ -1,106 +1,95 @@
-"""Pictures side by side: where each panel lies, what is written on it, and a still of the whole.
+"""What stands in and on a panel: its caption, and stills of it.
 
-Panels keep the film's own size and touch each other without a seam, so that every pixel outside the captions is a pixel
-of what it shows. Captions are drawn once and blended into each frame, which costs a hundredth of drawing them anew.
+Captions are plates that are blended into each frame. Their words are drawn once; figures that change from frame to frame are put
+together from digits that were drawn once, which costs a hundredth of drawing them anew.
 """
 
 from __future__ import annotations
 
+import functools
+import io
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+import matplotlib
 import numpy as np
-from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
 
 from kinemacolor.files import atomic_file
-
-COLUMNS = 3
-"""More panels than this wrap to the next row."""
 
 POSTER_BYTES = 380_000
 """Posters are committed to git: a still shrinks until it is smaller than this."""
 
 _SHADE = (np.arange(256) * 0.35).astype(np.uint8)  # what lies under a caption shows through darkly
+_INK = 238
 
 
-@dataclass(frozen=True)
 class Caption:
-    """A strip of text, ready to be blended: `text` is (h,w) uint8 coverage, `top` and `left` its place on the canvas."""
-
-    text: np.ndarray
-    top: int
-    left: int
-
-    def draw(self, canvas: np.ndarray) -> None:
-        """Blend the strip into (H,W,3) uint8 in place."""
-        height, width = self.text.shape
-        region = canvas[self.top : self.top + height, self.left : self.left + width]
-        np.maximum(_SHADE[region], self.text[..., None], out=region)
-
-
-class Grid:
-    """Equal panels in rows of at most three, each with its caption.
+    """A small plate at the edge of a panel: words, and behind them figures that may differ from frame to frame.
 
     Args:
-        labels: one per panel, in reading order.
-        height, width: of one panel in pixels.
-        credit: written into the last cell where the panels leave it empty, so that the credit travels with the video.
+        words: what is always written.
+        panel: height and width of the panel in pixels.
+        figures: the widest figures that will be written. The plate keeps room for them, and so stands still; where the panel
+            is too narrow for both, there are no figures.
+        right: at the right edge instead of the left.
+        top: at the upper edge instead of the lower.
     """
 
-    def __init__(self, labels: Sequence[str], *, height: int, width: int, credit: str = "") -> None:
-        self.panel = (height, width)
-        self.columns = min(COLUMNS, len(labels))
-        rows = math.ceil(len(labels) / self.columns)
-        self.height, self.width = rows * height, self.columns * width
-        self._labels = tuple(labels)
-        self._captions = [_strip(label, self.panel, *self._corner(place)) for place, label in enumerate(labels)]
-        self._blank = np.zeros((self.height, self.width, 3), np.uint8)
-        if credit and len(labels) < rows * self.columns:
-            self._write_credit(credit, rows * self.columns - 1)
+    def __init__(self, words: str, *, panel: tuple[int, int], figures: str = "", right: bool = False, top: bool = False) -> None:
+        height, width = panel
+        font = font_of(max(9, round(height * 0.034)))
+        pad = max(3, round(font.size * 0.45))
+        ascent, descent = font.getmetrics()
+        self._tall = min(height, ascent + descent + pad)
+        self._font_size = font.size
+        begin = 2 * pad + math.ceil(font.getlength(words)) + (2 * pad if words and figures else 0)
+        room = len(self._written(figures)[0]) if figures else 0
+        if begin + room + 2 * pad > width:
+            room = 0
+        wide = min(width, begin + room + 2 * pad)
+        picture = Image.new("L", (wide, self._tall))
+        ImageDraw.Draw(picture).text((2 * pad, self._tall / 2), words, font=font, fill=_INK, anchor="lm")
+        self._words = np.array(picture)
+        self._figures = slice(begin, begin + room)
+        vertical = slice(0, self._tall) if top else slice(height - self._tall, height)
+        self._place = vertical, slice(width - wide, width) if right else slice(0, wide)
 
-    def canvas(self) -> np.ndarray:
-        """A new canvas (H,W,3) uint8: black, with the credit in the empty cell."""
-        return self._blank.copy()
+    def draw(self, panel: np.ndarray, figures: str = "") -> None:
+        """Blend the plate into a panel, (H,W,3) uint8, in place."""
+        text = self._words
+        if figures and self._figures.stop > self._figures.start:
+            written = self._written(figures)[:, : self._figures.stop - self._figures.start]
+            text = text.copy()
+            text[:, self._figures.start : self._figures.start + written.shape[1]] = written
+        region = panel[self._place]
+        np.maximum(_SHADE[region], text[..., None], out=region)
 
-    def cell(self, canvas: np.ndarray, place: int) -> np.ndarray:
-        """The view of `canvas` that belongs to panel `place`, (h,w,3)."""
-        top, left = self._corner(place)
-        return canvas[top : top + self.panel[0], left : left + self.panel[1]]
-
-    def caption(self, canvas: np.ndarray) -> None:
-        """Write every panel's caption, in place; call it when the panels are filled."""
-        for strip in self._captions:
-            strip.draw(canvas)
-
-    def _corner(self, place: int) -> tuple[int, int]:
-        row, column = divmod(place, self.columns)
-        return row * self.panel[0], column * self.panel[1]
-
-    def _write_credit(self, credit: str, place: int) -> None:
-        height, width = self.panel
-        size = max(9, round(height * 0.028))
-        lines = _wrapped(credit, _font(size), round(width * 0.8))
-        picture = Image.new("L", (width, height))
-        ImageDraw.Draw(picture).multiline_text(
-            (width / 2, height / 2), lines, font=_font(size), fill=150, anchor="mm", align="center", spacing=size * 0.6
-        )
-        self.cell(self._blank, place)[:] = np.asarray(picture)[..., None]
+    def _written(self, figures: str) -> np.ndarray:
+        """(h,w) uint8 coverage."""
+        return np.concatenate([_glyph(character, self._font_size, self._tall) for character in figures], axis=1)
 
 
-def _strip(label: str, panel: tuple[int, int], top: int, left: int) -> Caption:
-    """The caption of one panel: a small plate at its lower left."""
+@functools.lru_cache(256)
+def _glyph(character: str, size: int, height: int) -> np.ndarray:
+    """One character on a strip of `height` lines; digits are all of one width, so that figures do not dance."""
+    font = font_of(size)
+    picture = Image.new("L", (max(1, round(font.getlength(character))), height))
+    ImageDraw.Draw(picture).text((0, height / 2), character, font=font, fill=_INK, anchor="lm")
+    return np.array(picture)
+
+
+def written_credit(text: str, panel: tuple[int, int]) -> np.ndarray:
+    """A text in the middle of an otherwise black panel of height and width, (h,w) uint8."""
     height, width = panel
-    font = _font(max(9, round(height * 0.034)))
-    pad = max(3, round(font.size * 0.45))
-    ascent, descent = font.getmetrics()
-    plate = (min(width, math.ceil(font.getlength(label)) + 4 * pad), min(height, ascent + descent + pad))
-    picture = Image.new("L", plate)
-    ImageDraw.Draw(picture).text((2 * pad, plate[1] / 2), label, font=font, fill=238, anchor="lm")
-    return Caption(np.asarray(picture), top + height - plate[1], left)
+    size = max(9, round(height * 0.028))
+    lines = _wrapped(text, font_of(size), round(width * 0.8))
+    picture = Image.new("L", (width, height))
+    ImageDraw.Draw(picture).multiline_text(
+        (width / 2, height / 2), lines, font=font_of(size), fill=150, anchor="mm", align="center", spacing=size * 0.6
+    )
+    return np.asarray(picture)
 
 
 def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
@@ -115,19 +104,36 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
     return "\n".join(lines)
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
+@functools.lru_cache(16)
+def font_of(size: int) -> ImageFont.FreeTypeFont:
+    """The font of captions."""
     # matplotlib brings this font on every platform; a system's own fonts would make other bytes on other machines.
-    return ImageFont.truetype(font_manager.findfont("DejaVu Sans", fallback_to_default=True), size)
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size)
 
 
 def save_still(picture: np.ndarray, out: Path, *, width: int = 1280, limit: int = POSTER_BYTES) -> None:
     """Write (H,W,3) uint8 as a PNG at most `width` pixels wide and at most about `limit` bytes large."""
     width = min(width, picture.shape[1])
     while True:
-        height = max(1, round(picture.shape[0] * width / picture.shape[1]))
-        still = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        still = _narrowed(picture, width)
         with atomic_file(out) as temporary:
             Image.fromarray(still).save(temporary, optimize=True)
-        if out.stat().st_size <= limit or width <= 64:
+        size = out.stat().st_size
+        if size <= limit or width <= 64:
             return
-        width = round(width * 0.85)
+        # Bytes go roughly with the area, and a little below what that says is sooner found than by small steps.
+        width = max(64, round(width * min(0.9, 0.98 * math.sqrt(limit / size))))
+
+
+def jpeg_of(picture: np.ndarray, *, width: int = 960, quality: int = 92) -> bytes:
+    """(H,W,3) uint8 as a JPEG file at most `width` pixels wide, its chroma at full resolution, since chroma is what it shows."""
+    file = io.BytesIO()
+    still = _narrowed(picture, min(width, picture.shape[1]))
+    Image.fromarray(still).save(file, format="JPEG", quality=quality, subsampling=0)
+    return file.getvalue()
+
+
+def _narrowed(picture: np.ndarray, width: int) -> np.ndarray:
+    """(H,W,3) at a smaller width, areas averaged."""
+    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)

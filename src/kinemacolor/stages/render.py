@@ -26,7 +26,7 @@ def render_model(
     Args:
         model: its folder, data/models/<dataset>/<model>.
         media: data/raw/<source>, or a video file.
-        params: the stretch of film and the quality.
+        params: the stretch of film, the layout, the size and the quality.
         out: the video (mp4).
         poster: a still from its middle (PNG); beside the video, with its name, if None.
         name: what the model's caption says; its own name if None.
@@ -40,6 +40,6 @@ def render_model(
     poster = poster or out.with_suffix(".png")
     written = compare([painter], open_footage(media, sync), params=params, out=out, poster=poster)
     run = tracking.of_model(painter.meta)
-    for file in (poster, out):
-        run.file(file, "render")
+    run.image(poster, "poster")
+    run.file(out, "render")
     return written

@@ -21,6 +21,7 @@ from kinemacolor import params as parameters
 from kinemacolor.comparison import compare
 from kinemacolor.errors import UserError
 from kinemacolor.files import write_json
+from kinemacolor.findings.sources import collection
 from kinemacolor.footage import open_footage
 from kinemacolor.frames.index import FrameStore
 from kinemacolor.frames.photographs import prepared, write_photographs
@@ -35,7 +36,7 @@ from kinemacolor.media.sources import read_source
 from kinemacolor.params import ChronologicalSplit, FramesParams, ParamsError, RenderParams, SeededSplit
 from kinemacolor.stages.filter import filter_frames
 from kinemacolor.stages.frames import frames
-from kinemacolor.stages.report import collection, report
+from kinemacolor.stages.report import report
 from kinemacolor.stages.split import split
 
 from .collecting import CLIPS, clips, encoded, get, images, laid_out, make_clip, photographs, scene

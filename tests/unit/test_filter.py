@@ -13,6 +13,7 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from kinemacolor.errors import UserError
+from kinemacolor.findings.datasets import filtering
 from kinemacolor.frames.duplicates import Prints, doubles, joined, prints_of, repeats
 from kinemacolor.frames.fades import fading, reasons
 from kinemacolor.frames.grey import look_at
@@ -23,7 +24,6 @@ from kinemacolor.params import FilterParams
 from kinemacolor.report.borderline import Shown, borderline, draw_borderline
 from kinemacolor.report.filtering import counts, edges
 from kinemacolor.stages.filter import filter_frames
-from kinemacolor.stages.report import _filtering
 
 from .labelled_pictures import CHOOSING, GIVEN_UP, JUDGING, MISREGISTERED, SEPIA, barred, jpeg, labelled, reduced, tones
 from .painted_scenes import of_one_hue
@@ -402,7 +402,7 @@ def test_the_stage_says_why_and_counts_doubles(tmp_path, caplog):
     assert facts["doubles"]["test"]["other"] == {"frames": 4, "same": 0, "other": 4}
     assert facts["doubles"]["test"]["film"]["same"] == 0
     assert "8 of 8 frames of val look like a training frame" in caplog.text
-    said = _filtering(tmp_path / "out.parquet", None)
+    said = filtering(tmp_path / "out.parquet", None)
     assert sum(said.kept) == found["keep"].sum() and sum(said.dropped) == 2 and said.hue == 0
     assert [(one.part, one.source, one.frames, one.same, one.other) for one in said.doubles] == [
         ("val", "film", 8, 8, 0),

@@ -4,7 +4,6 @@ import json
 import math
 import re
 from dataclasses import replace
-from fractions import Fraction
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -17,44 +16,24 @@ from skimage.color import lab2rgb, rgb2lab
 
 from kinemacolor.errors import UserError
 from kinemacolor.files import write_json
+from kinemacolor.findings.judging import columns, grey_error
+from kinemacolor.findings.sources import origin
 from kinemacolor.frames.index import FrameStore
 from kinemacolor.frames.shards import ShardWriter
-from kinemacolor.media.probe import Probe
-from kinemacolor.media.sources import PrintRecord, SourceRecord, read_source
+from kinemacolor.media.sources import read_source
 from kinemacolor.params import Recipe
-from kinemacolor.report import page
-from kinemacolor.report.filtering import Double, Filtering, counts, histogram_svg
-from kinemacolor.report.page import (
-    DatasetResult,
-    ModelResult,
-    Part,
-    Print,
-    ReportData,
-    Source,
-    Sync,
-    SyncSegment,
-    build_page,
-    duration,
-    percent,
-    table,
-)
+from kinemacolor.report.figures import headline, paired, table
+from kinemacolor.report.filtering import counts, histogram_svg
+from kinemacolor.report.page import build_page
 from kinemacolor.report.plots import NEUTRAL, Curves, colours, curves_svg, save_curves, small_copy
 from kinemacolor.report.recipes import recipe_words
+from kinemacolor.report.results import DatasetResult, ModelResult, Paired, ReportData, Showing
 from kinemacolor.report.segments import Agreement
-from kinemacolor.stages.report import grey_error, origin, report
+from kinemacolor.report.words import duration, percent, thousands
+from kinemacolor.stages.report import report
 
-
-def figures(ab: float) -> dict[str, dict[str, float]]:
-    more = {"psnr_rgb": 20.0, "ssim": 0.9, "de2000": 10.0, "cf": 20.0, "cf_truth": 33.3}
-    return {split: {"frames": 1234, "mse_ab@128": ab, "mse_rgb_pm1": ab * 3, **more} for split in ("train", "val")}
-
-
-def curve(epochs: int) -> list[dict[str, float]]:
-    return [{"epoch": e, "train_loss": 1 / e, "val_loss": 1.2 / e, "val_mse_ab@128": 0.02 / e} for e in range(1, epochs + 1)]
-
-
-def row(unsure: bool = False) -> SyncSegment:
-    return SyncSegment("0–13,999", "0:00.00–9:43.33", "173–14,172", "0:07.21–9:50.54", "same speed", "0.931", "0.400", unsure)
+from .made_artefacts import lay_out
+from .made_page import curve, figures, made_page, row
 
 
 @pytest.fixture
@@ -70,47 +49,7 @@ def data(tmp_path: Path, picture: Path) -> ReportData:
     video = tmp_path / "data" / "render" / "film" / "net.mp4"
     video.parent.mkdir(parents=True)
     video.write_bytes(b"not looked into")
-    naive = ModelResult("naive", 0, 0.4, "cpu", 0, figures(0.0100), trainable=False)
-    net = ModelResult(
-        "net",
-        1885827,
-        200.0,
-        "cpu",
-        25,
-        figures(0.0075),
-        {"10": {"val_mse_ab@128": 0.00812}},
-        curve(25),
-        {"val": picture},
-        video,
-        picture,
-    )
-    prints = [Print("Colour print", "From the web.", 1280, 720, "24", 14315, 596.5, True, "https://example.org/film?a=1&b=2")]
-    sync = Sync(
-        offset=173,
-        pairs=14000,
-        segments=1,
-        confidence=0.95,
-        residual_px=0.1,
-        truth_offset=173,
-        seconds=7.208,
-        plots={"pairs": picture},
-        rows=[row()],
-        own={"Grey print": "173 frames (7.2 s): 0–172", "Colour print": "nothing"},
-        speeds="same speed",
-        correlation=0.93,
-        share=0.978,
-        kind="scaled and shifted",
-        agreement=Agreement(14000, 0.995, 0.003, 0.002, 14100, 14000 / 14100),
-    )
-    source = Source("film", "film_pair", "CC BY 3.0", "A film, (c) Somebody", prints, sync)
-    parts = {"train": Part(40, 37, {"grey": 2, "black": 1}), "val": Part(9, 9, {})}
-    doubles = [Double("val", "film", 9, 1, 0), Double("test", "film", 80, 0, 0)]
-    filtering = Filtering(
-        2.5, counts(np.array([3.0, 40.0])), counts(np.array([0.0, 1.0])), doubles, {"film": 0.125}, picture, hue=2
-    )
-    shown = (("naive", naive.metrics), video, picture, filtering)
-    dataset = DatasetResult("film", [source], (64, 96), 24, parts, [naive, net], *shown)
-    return ReportData([dataset], "9.9")
+    return made_page(tmp_path / "reports", picture, {"net": video, "film": video})
 
 
 class Page(HTMLParser):
@@ -241,9 +180,8 @@ def synced(data: ReportData, tmp_path: Path, **changes) -> Page:
 
 def test_many_segments_are_folded_and_few_are_not(data: ReportData, tmp_path: Path):
     few = synced(data, tmp_path, rows=[row()] * 12)
-    assert "details" not in few.tags[few.tags.index("h4") :]
+    assert "All 12 segments" not in few.text
     many = synced(data, tmp_path, rows=[row()] * 70 + [row(unsure=True)] * 3)
-    assert "details" in many.tags[many.tags.index("h4") :]
     assert "All 73 segments, 3 of low confidence" in many.text
     assert many.text.count("0.400 (low)") == 3
     # The wide table scrolls in a box of its own, which the keyboard reaches.
@@ -277,18 +215,154 @@ def test_equal_values_give_equal_bytes(data: ReportData, tmp_path: Path):
 
 def test_a_bare_dataset_makes_a_page(tmp_path: Path):
     model = ModelResult("one", 5, 1.0, "cpu", 1, {"val": {"frames": 2, "mse_ab@128": 0.1}})
-    build_page(ReportData([DatasetResult("d", [], (8, 8), 1, {}, [model])]), tmp_path / "index.html")
+    bare = DatasetResult("d", [], (8, 8), 1, {}, [model])
+    build_page(ReportData([bare], columns=columns(["mse_ab@128", "frames"])), tmp_path / "index.html")
     assert "0.10000" in Page(tmp_path / "index.html").text
+
+
+@pytest.mark.parametrize(
+    ("layout", "size", "all_of_them", "each", "never"),
+    [
+        (
+            "grid",
+            "film",
+            "Grey, naive, net and the truth, frame for frame. A model",
+            "grey, predicted, true",
+            "of training, pixel",
+        ),
+        (
+            "wipe",
+            "training",
+            "in turn, each wiped over the one before, frame for frame. All",
+            "wiped one over the other",
+            "own lightness",
+        ),
+        (
+            "over",
+            "film",
+            "The truth, and under it naive and net, frame for frame. A model",
+            "true above predicted",
+            "Grey, naive",
+        ),
+        (None, None, "The truth and what naive and net made of the grey", "predicted and true", "own lightness"),
+    ],
+)
+def test_captions_say_what_the_videos_show(
+    data: ReportData, tmp_path: Path, layout: str | None, size: str | None, all_of_them: str, each: str, never: str
+):
+    showing = None if layout is None else Showing(layout, size)
+    build_page(replace(data, datasets=[replace(data.datasets[0], showing=showing)]), tmp_path / "reports" / "shown.html")
+    text = Page(tmp_path / "reports" / "shown.html").text
+    assert all_of_them in text and re.search(rf"net ?: [^.]*{each}", text) and never not in text
+
+
+def test_ratios_and_intervals_are_explained_over_the_first_table_there_is(data: ReportData, built: Page, tmp_path: Path):
+    said = "; ÷ naive: divided by the error of the uncoloured picture; small: 95 % intervals over shots"
+    assert built.text.count(said) == 1
+    dataset = data.datasets[0]
+    models = [replace(model, metrics={"train": model.metrics["train"]}) for model in dataset.models]
+    build_page(replace(data, datasets=[replace(dataset, models=models)]), tmp_path / "reports" / "train.html")
+    only = Page(tmp_path / "reports" / "train.html").text
+    assert "Training · 1" in only and only.count(said) == 1
 
 
 def test_the_best_figure_is_marked_in_the_right_direction(data: ReportData):
     dataset = data.datasets[0]
     better = replace(dataset.models[1], metrics={"val": figures(0.0075)["val"] | {"psnr_rgb": 25.0}})
-    rows = table(replace(dataset, models=[dataset.models[0], better]), "val")
-    best = {column.metric + str(column.ratio): [row[1][place].best for row in rows] for place, column in enumerate(page.COLUMNS)}
+    said = table(replace(dataset, models=[dataset.models[0], better]), "val", data.columns)
+    best = {
+        column.metric + str(column.ratio): [row[1][place].best for row in said.rows] for place, column in enumerate(said.columns)
+    }
     assert best["mse_ab@128False"] == best["mse_ab@128True"] == best["psnr_rgbFalse"] == [False, True]
     assert best["ssimFalse"] == [False, False]  # equal: nobody is best
     assert best["cfFalse"] == [False, False]  # more colour is not better colour
+
+
+def test_what_was_measured_on_other_frames_is_shown_and_not_ranked(data: ReportData, tmp_path: Path):
+    dataset = data.datasets[0]
+    easy = figures(0.0001, cf_truth=11.1)["val"] | {"frames": 617, "ssim": 0.99}
+    few = replace(dataset, models=[replace(dataset.models[2], metrics={"val": easy}), *dataset.models[:2]])
+    said = table(few, "val", data.columns)
+    places = {(column.metric, column.ratio): place for place, column in enumerate(said.columns)}
+    assert said.frames == 1234
+    assert [cells[places["mse_ab@128", False]].best for _, cells in said.rows] == [False, False, True]
+    assert said.rows[0][1][places["mse_ab@128", False]].text == "0.00010"
+    assert [cells[places["mse_ab@128", True]].text for _, cells in said.rows] == ["–", "1.000", "0.750"]
+    assert not any(cells[places["ssim", False]].best for _, cells in said.rows)
+    assert said.truth[places["cf", False]].text == "33.3", "of all frames"
+    assert headline(few).startswith("Best is net")
+    build_page(replace(data, datasets=[few]), tmp_path / "index.html")
+    shown = Page(tmp_path / "index.html").text
+    assert "617 frames, not ranked" in shown and shown.count("not ranked") == 1 and f"{thousands(1234)} frames of 96×64" in shown
+
+
+def test_figures_carry_their_intervals_and_the_truth_its_own(data: ReportData, built: Page):
+    said = table(data.datasets[0], "val", data.columns)
+    places = {(column.metric, column.ratio): place for place, column in enumerate(said.columns)}
+    net = said.rows[1][1]
+    assert net[places["mse_ab@128", False]].interval == "0.00600–0.00900"
+    assert net[places["mse_ab@128", True]].interval == "", "the ratio's uncertainty is another"
+    assert said.rows[0][1][places["lpips", False]].text == "–", "naive was given none"
+    assert ("kid_mobilenet_v2", False) not in places and said.rows[2][1][places["fd_mobilenet_v2", False]].text == "33.25"
+    assert said.truth[places["cf", False]].text == "33.3" and said.truth[places["flicker_ab", False]].text == "0.500"
+    assert said.truth[places["mse_ab@128", False]].value is None
+    assert "0.00750 0.00600–0.00900" in built.text and "the truth" in built.text
+    assert [column.metric for column in columns(["kid_b", "fd_a", "frames", "cf_truth", "ssim", "mse_ab@128"])] == [
+        *("mse_ab@128", "mse_ab@128", "ssim", "fd_a", "kid_b")
+    ]
+
+
+def test_a_difference_is_only_called_one_where_its_interval_leaves_out_nought(data: ReportData, built: Page):
+    shown, rows = paired(data.datasets[0], "val", data.columns)
+    assert [column.metric for column in shown] == ["mse_ab@128", "psnr_rgb"]
+    (first, (ab, psnr)), (second, (other, none)) = rows
+    assert (first.first, first.second, second.second, none) == ("naive", "net", "far", None)
+    assert (ab.text, ab.interval, ab.verdict, psnr.verdict, other.verdict) == (
+        *("+0.00250", "+0.00100 to +0.00400", "worse"),  # less error is better
+        *("even", "better"),
+    )
+    assert (other.low, ab.high) == (-1.0, pytest.approx(0.8)), "all of a column on one scale"
+    dearer = replace(data.datasets[0], paired=[Paired("naive", "net", "val", "psnr_rgb", 1.0, 0.5, 2.0, 3)])
+    assert paired(dearer, "val", data.columns)[1][0][1][0].verdict == "better"  # more decibels are
+    assert "naive − net" in built.text and "second is better" in built.text and "may be chance" in built.text
+    assert paired(data.datasets[0], "test", data.columns)[1] == []
+
+
+def test_who_flickers_least_is_not_best_and_who_flickers_less_is_not_better(data: ReportData, tmp_path: Path):
+    """A picture without colour does not flicker at all: the truth's figure stands below, and a difference is no more than one."""
+    dataset = data.datasets[0]
+    shown = columns(["flicker_ab", "warp_err_ab", "cdc_excess"])
+    moved = {"flicker_ab": 0.0, "warp_err_ab": 0.0, "cdc_excess": -0.5, "flicker_ab_truth": 0.5, "warp_err_ab_truth": 0.25}
+    grey = replace(dataset.models[0], metrics={"val": moved})
+    net = replace(dataset.models[1], metrics={"val": moved | {"flicker_ab": 0.6, "warp_err_ab": 0.3, "cdc_excess": 0.01}})
+    said = table(replace(dataset, models=[grey, net]), "val", shown)
+    assert len(said.columns) == 3 and not any(cell.best for _, cells in said.rows for cell in cells)
+    truth = {column.metric: cell.value for column, cell in zip(said.columns, said.truth, strict=True)}
+    assert truth == {"flicker_ab": 0.5, "warp_err_ab": 0.25, "cdc_excess": None}
+    for low, high, verdict in ((-0.8, -0.4, "apart"), (-0.8, 0.1, "even")):
+        one = Paired("naive", "net", "val", "flicker_ab", -0.6, low, high, 6)
+        assert paired(replace(dataset, paired=[one]), "val", shown)[1][0][1][0].verdict == verdict
+        build_page(replace(data, datasets=[replace(dataset, paired=[one])], columns=shown), tmp_path / f"{verdict}.html")
+        assert ("they differ" in Page(tmp_path / f"{verdict}.html").text) == (verdict == "apart")
+
+
+def test_what_differs_by_less_than_is_written_does_not_differ(data: ReportData):
+    dataset, near = data.datasets[0], {"val": figures(0.0100000001)["val"]}
+    said = table(replace(dataset, models=[dataset.models[0], replace(dataset.models[1], metrics=near)]), "val", data.columns)
+    assert not any(cell.best for _, cells in said.rows for cell in cells)
+    three = [*dataset.models, replace(dataset.models[1], name="twin", metrics={"val": figures(0.0075000001)["val"]})]
+    said = table(replace(dataset, models=three), "val", data.columns)
+    assert [cells[0].best for _, cells in said.rows] == [False, True, False, True]
+    tiny = replace(dataset, paired=[Paired("naive", "net", "val", "ssim", 1e-9, 1e-10, 2e-9, 12)])
+    assert paired(tiny, "val", data.columns)[1][0][1][0].verdict == "alike"
+    wide = replace(dataset, paired=[Paired("naive", "net", "val", "ssim", 1e-9, -0.01, 0.01, 12)])
+    assert paired(wide, "val", data.columns)[1][0][1][0].verdict == "even"
+
+
+def test_what_another_program_made_stands_beside_the_models(built: Page):
+    assert "far external" in built.text and "33.25" in built.text
+    assert "from the same grey pictures, and measured alike: far." in built.text
+    assert built.text.count("12.5 kJ") == 1 and "0123abcd" in built.text and "family: lab_unet" in built.text
 
 
 @pytest.mark.parametrize(
@@ -402,49 +476,6 @@ def test_own_stretches_of_a_print_with_gaps_last_as_long_as_its_frames(tmp_path:
     out = tmp_path / "reports" / "index.html"
     report({"d": ["net"]}, data=tmp_path / "data", reports=tmp_path / "reports", out=out)
     assert "Grey print's own 2 stretches, 50 frames (49.1 s): 0–11 (12.0 s), 62–99 (37.1 s)" in Page(out).text
-
-
-def lay_out(root: Path) -> None:
-    """The artefacts of a film pair `p` with one model `net`, as the stages leave them."""
-    data, reports = root / "data", root / "reports"
-    facts = Probe("matroska", "h264", 96, 64, Fraction(24000, 1001), 100, 4.17, None, None)
-    grey = PrintRecord(data / "raw/p/grey.mkv", {"made_from": "colour", "recipe": {"grain": 5}}, "0" * 64, 1, facts, 12)
-    colour = PrintRecord(data / "raw/p/colour.mkv", {"url": "https://example.org/p"}, "0" * 64, 1, facts)
-    (data / "raw/p").mkdir(parents=True)
-    SourceRecord(data / "raw/p", "film_pair", "CC0", "Somebody", "2026-01-01T00:00:00Z", {"colour": colour, "grey": grey}).write()
-
-    for folder in ("sync/p", "frames/d/p", "filter", "compare"):
-        (data / folder).mkdir(parents=True)
-    rows = np.arange(50)
-    table = {"colour_frame": rows, "grey_frame": rows + 12, "segment": rows // 30, "confidence": rows * 0 + 0.5}
-    table |= {"colour_time": rows / 25, "grey_time": (rows + 12) / 25}
-    pd.DataFrame(table).to_parquet(data / "sync/p/alignment.parquet")
-    write_json(data / "sync/p/geometry.json", {"residual_px": 0.25, "kind": "similarity"})
-    spans = [dict(colour_start=s, colour_end=e, grey_start=s + 12, grey_end=e + 12) for s, e in ((0, 30), (30, 50))]
-    more = dict(speed=1.0, clock=1.0, alike=0.9)
-    segments = [spans[0] | more | {"confidence": 0.6}, spans[1] | more | {"confidence": 0.4}]
-    write_json(data / "sync/p/segments.json", {"segments": segments, "correlation": 0.875, "share": 0.5})
-    for picture in ("sync/p/path.png", "sync/p/pairs.png", "compare/d.png"):
-        Image.new("RGB", (40, 20), "red").save(data / picture)
-
-    shapes = {"colour": (3, 8, 12), "grey": (1, 8, 12)}
-    writer = ShardWriter(
-        data / "frames/d/p", source="p", shapes=shapes, shard_bytes=1 << 20, facts={"every": 24, "size": [8, 12]}
-    )
-    pictures = np.random.default_rng(2).integers(0, 256, (6, 3, 8, 12), np.uint8)
-    for frame, picture in enumerate(pictures):
-        writer.add(
-            {"colour": picture, "grey": picture[:1]}, frame=frame, time=float(frame), grey_frame=frame, grey_time=float(frame)
-        )
-    writer.close()
-    split = {"source": "p", "frame": range(6), "split": ["train"] * 4 + ["val"] * 2, "keep": [True] * 3 + [False] + [True] * 2}
-    pd.DataFrame(split | {"reason": ["", "", "", "black", "", ""], "mean_chroma": 9.0}).to_parquet(data / "filter/d.parquet")
-
-    meta = {"parameters": 77, "seconds": 61.0, "device": "cpu", "epochs": 3, "trainable": 77}
-    write_json(data / "models/d/net/meta.json", meta)
-    write_json(data / "models/d/net/curves.json", curve(3))
-    write_json(reports / "d/net/metrics.json", figures(0.5))
-    write_json(reports / "d/net/epochs.json", {"2": {"val_mse_ab@128": 0.125}})
 
 
 def test_the_report_gathers_what_the_stages_left(tmp_path: Path, monkeypatch):

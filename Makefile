@@ -28,7 +28,7 @@ lint: $(INSTALLED)
 	"$(BIN)/snakefmt" --check Snakefile workflow
 
 ui: $(INSTALLED)
-	"$(BIN)/mlflow" server --backend-store-uri sqlite:///mlflow.db --port 8080
+	MLFLOW_DISABLE_TELEMETRY=$${MLFLOW_DISABLE_TELEMETRY:-true} "$(BIN)/mlflow" server --backend-store-uri sqlite:///mlflow.db --port 8080
 
 # Take the newest versions that pyproject.toml allows, in a venv of its own.
 lock:

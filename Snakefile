@@ -12,6 +12,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/media.smk"
 include: "workflow/rules/frames.smk"
 include: "workflow/rules/encoders.smk"
+include: "workflow/rules/external.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/pictures.smk"
 

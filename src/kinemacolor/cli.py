@@ -40,6 +40,13 @@ Size = Annotated[int | None, typer.Option(help="Side of the square frames in pix
 Fit = Annotated[str | None, typer.Option(help="crop, stretch or pad.")]
 Start = Annotated[float | None, typer.Option(help="Seconds into the film before the first frame.")]
 End = Annotated[float | None, typer.Option(help="Seconds after which no frame is taken.")]
+ShownFrom = Annotated[float | None, typer.Option("--start", help="Seconds into the film.")]
+ShownFor = Annotated[float | None, typer.Option("--seconds", help="Length of the stretch.")]
+Whole = Annotated[bool, typer.Option("--whole", help="To the end of the film.")]
+Layout = Annotated[
+    str | None, typer.Option("--layout", help="grid, wipe (one over the other in one place) or over (truth above the models).")
+]
+PanelSize = Annotated[str | None, typer.Option("--size", help="Of the panels: film or training.")]
 Threads = Annotated[
     int | None,
     typer.Option(
@@ -236,6 +243,34 @@ def filter_(
 
 
 @app.command()
+def motion(
+    video: Annotated[Path, typer.Argument(help="A video, or the folder of a downloaded source.")],
+    frames: Annotated[Path, typer.Argument(help="The dataset's frames of it, which `frames` wrote.")],
+    filter_table: Annotated[Path, typer.Option("--filter", help="File that `filter` wrote.")],
+    out: Out,
+    params: Annotated[Path, typer.Option("--params", help="How, as JSON: {frames: ..., motion: ...}.")],
+    sync: Sync = None,
+    threads: Threads = None,
+    allow_truncated: Truncated = False,
+) -> None:
+    """Take a few stretches of consecutive frames, on which `evaluate` measures how colours move."""
+    from kinemacolor.stages import motion as stage
+
+    table = stage.motion(
+        video,
+        frames,
+        filter_table=filter_table,
+        params=settings.section(settings.FramesParams, _entry(params, "frames"), f"{params}: frames"),
+        wanted=settings.section(settings.MotionParams, _entry(params, "motion", {}), f"{params}: motion"),
+        out=out,
+        sync=sync,
+        allow_truncated=allow_truncated,
+        threads=threads,
+    )
+    print(f"{out}: {len(table)} stretches, {int(table['rows'].sum())} frames", file=sys.stderr)
+
+
+@app.command()
 def weights(
     name: Annotated[str, typer.Argument(help="Name of the weights in params.yaml.")],
     out: Out,
@@ -311,31 +346,75 @@ def precolour(
 
 
 @app.command()
+def external(
+    name: Annotated[str, typer.Argument(help="What the result is called.")],
+    frames: Annotated[Path, typer.Argument(help="The dataset's frames of the source, which `frames` wrote.")],
+    media: Annotated[Path, typer.Option(help="Folder that `download` wrote of the source.")],
+    out: Out,
+    params: Annotated[Path, typer.Option("--params", help="What it is, as JSON: {external: ..., frames: ...}.")],
+    motion: Annotated[Path | None, typer.Option(help="Folder that `motion` wrote of the source.")] = None,
+    sync: Sync = None,
+) -> None:
+    """Take what another program made of a source, on the frames of a dataset, to be judged beside our models."""
+    from kinemacolor.stages import external as stage
+
+    stage.external(
+        settings.section(settings.External, _entry(params, "external"), f"{params}: external"),
+        name=checked_name(name, "external result"),
+        params=settings.section(settings.FramesParams, _entry(params, "frames"), f"{params}: frames"),
+        frames=frames,
+        media=media,
+        out=out,
+        motion=motion,
+        sync=sync,
+    )
+
+
+@app.command()
 def evaluate(
-    predicted: Annotated[Path, typer.Argument(help="A model's folder; by hand, a coloured video or a folder of pictures.")],
+    predicted: Annotated[
+        Path,
+        typer.Argument(help="A model's folder, or one that `external` wrote; by hand, a coloured video or a folder of pictures."),
+    ],
     truth: Annotated[list[Path], typer.Argument(help="Folders that `frames` wrote; by hand, the true video or folder.")],
     filter_table: Annotated[Path | None, typer.Option("--filter", help="File that `filter` wrote.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for figures and sheets.")] = None,
+    motion: Annotated[list[Path] | None, typer.Option(help="Folder that `motion` wrote; one for every source.")] = None,
+    lpips: Annotated[
+        Path | None, typer.Option(help="Folder that `weights` wrote, of LPIPS: its distance is measured too.")
+    ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(help="Folder that `weights` wrote, of an encoder: distances between sets of frames are measured too."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for figures, tables of frames and shots, and sheets.")] = None,
     params: Slice = None,
     size: Annotated[
         str | None, typer.Option(help="HEIGHTxWIDTH at which two videos or folders are compared; their own if not given.")
     ] = None,
+    allow_truncated: Truncated = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Measure a model on its dataset, or any two videos or folders of pictures against each other."""
     from kinemacolor.stages import evaluate as stage
 
-    if (predicted / "meta.json").is_file() and filter_table is not None and out is not None:
-        values = _values(params, settings.EvaluateParams, {})
-        figures = stage.evaluate_model(predicted, truth, filter_table, params=values, out=out)
-    elif len(truth) == 1 and filter_table is None:
-        figures = stage.evaluate_files(predicted, truth[0], size=_height_width(size))
+    values = _values(params, settings.EvaluateParams, {})
+    if filter_table is not None and out is not None:
+        inputs = stage.Inputs(truth, filter_table, motion or [], lpips, features)
+        judge = stage.evaluate_external if (predicted / stage.EXTERNAL).is_file() else stage.evaluate_model
+        figures = judge(predicted, inputs, params=values, out=out)
+        if as_json:
+            print(json.dumps(figures, indent=2, sort_keys=True))
+    elif len(truth) == 1 and filter_table is None and not motion:
+        how = {"size": _height_width(size), "lpips": lpips, "features": features, "allow_truncated": allow_truncated}
+        found = stage.compare_files(predicted, truth[0], out=out, draws=values.draws, **how)
+        if as_json:
+            print(json.dumps(found.metrics | {"intervals": found.intervals}, indent=2, sort_keys=True))
+        elif out is None:
+            print(stage.figures_table(found))
     else:
         raise UserError(
             "evaluate takes a model with --filter and --out, or two videos or folders: see `kinemacolor evaluate --help`."
         )
-    if as_json or out is None:
-        print(json.dumps(figures, indent=2, sort_keys=True))
 
 
 @app.command()
@@ -345,30 +424,72 @@ def render(
     out: Out,
     params: Slice = None,
     sync: Sync = None,
-    start: Annotated[float | None, typer.Option(help="Seconds into the film.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Length of the stretch.")] = None,
+    start: ShownFrom = None,
+    seconds: ShownFor = None,
+    whole: Whole = False,
+    layout: Layout = None,
+    size: PanelSize = None,
 ) -> None:
-    """Make a side-by-side video with sound: grey, the model, truth."""
+    """Make a video with sound that compares: grey, the model, truth."""
     from kinemacolor.stages import render as stage
 
-    values = _values(params, settings.RenderParams, {"start": start, "seconds": seconds})
+    values = _render_values(params, start, seconds, whole, layout, size)
     stage.render_model(model, video, params=values, sync=sync, out=_video_path(out), poster=out.with_suffix(".png"))
 
 
 @app.command()
 def colorize(
     model: Annotated[Path, typer.Argument(help="A model's folder.")],
-    picture: Annotated[Path, typer.Argument(help="A photograph: PNG, JPEG or TIFF.")],
-    out: Annotated[Path, typer.Option("--out", help="The picture to write: .png, .jpg or .tif.")],
+    film: Annotated[Path, typer.Argument(help="A film, the folder of a downloaded source, or a photograph: PNG, JPEG, TIFF.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="The film to write: .mkv, .mp4 or .mov; of a photograph .png, .jpg or .tif.")
+    ],
     hints: Annotated[
         Path | None,
-        typer.Option(help='JSON list of {"y", "x", "rgb": "#aabbcc"} or {"y", "x", "a", "b"}, in the picture\'s pixels.'),
+        typer.Option(
+            help='Of a photograph: JSON list of {"y", "x", "rgb": "#aabbcc"} or {"y", "x", "a", "b"}, in the picture\'s pixels.'
+        ),
     ] = None,
+    chroma: Annotated[
+        str | None,
+        typer.Option(
+            help="How colours are enlarged: guided by edges (for films unless given), bilateral or bilinear (for photographs)."
+        ),
+    ] = None,
+    keep: Annotated[
+        str | None, typer.Option(help="What stays as it was: lightness (L*, the default), or the film's luma to the last bit.")
+    ] = None,
+    codec: Annotated[str | None, typer.Option(help="h264 (the default), hevc, or ffv1 without loss.")] = None,
+    crf: Annotated[int | None, typer.Option(help="Quality of h264 and hevc, lower is better; 18 if not given.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Time for size, ultrafast to veryslow; medium if not given.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Frames that go through the network together.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU if there is one.")] = None,
+    allow_truncated: Truncated = False,
 ) -> None:
-    """Colour one photograph, with colour hints if the network takes them."""
+    """Colour a whole film at its own size with all its streams, or one photograph. A film that was begun is gone on with."""
+    options = {"chroma": chroma, "keep": keep, "codec": codec, "crf": crf, "preset": preset, "batch": batch}
+    given = {name: value for name, value in options.items() if value is not None}
     from kinemacolor import stills
 
-    stills.colour_picture(model, picture, out=out, hints=hints)
+    if stills.is_meant(film, out):
+        films = given | ({"device": device} if device else {}) | ({"allow-truncated": True} if allow_truncated else {})
+        if names := sorted(set(films) - {"chroma"}):
+            raise UserError(f"--{names[0]} is for films, and --out {out} is none: leave it out, or let it end in .mkv.")
+        stills.colour_picture(model, film, out=out, hints=hints, **given)
+        return
+    if hints is not None:
+        raise UserError("--hints are for photographs: leave them out for a film.")
+    from kinemacolor.media.progress import shown
+    from kinemacolor.wholefilm.film import Options, colour_film
+
+    begun, chosen = time.monotonic(), Options(**given)
+    with shown(f"colour {out}") as progress:
+        done = colour_film(
+            model, film, out=out, options=chosen, allow_truncated=allow_truncated, device=device, progress=progress
+        )
+    seconds = time.monotonic() - begun
+    rate = (done.frames - done.resumed) / seconds
+    print(f"{out}: {done.frames} frames, {seconds:.0f} s, {rate:.1f} frames a second", file=sys.stderr)
 
 
 @app.command()
@@ -378,15 +499,24 @@ def compare(
     out: Out,
     params: Slice = None,
     sync: Sync = None,
-    start: Annotated[float | None, typer.Option(help="Seconds into the film.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Length of the stretch.")] = None,
+    start: ShownFrom = None,
+    seconds: ShownFor = None,
+    whole: Whole = False,
+    layout: Layout = None,
+    size: PanelSize = None,
+    external: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=PATH: the film as another program coloured it, a video or a folder of pictures named by frame number."
+        ),
+    ] = None,
 ) -> None:
-    """Make one video of all models: grey, each model, truth."""
+    """Make one video of all models: grey, each model, truth; beside it a still, and in OUT_stills pictures of six moments."""
     from kinemacolor.stages import compare as stage
 
-    values = _values(params, settings.RenderParams, {"start": start, "seconds": seconds})
-    out = _video_path(out)
-    stage.compare_models(models, video, params=values, sync=sync, out=out, poster=out.with_suffix(".png"))
+    values = _render_values(params, start, seconds, whole, layout, size)
+    out, others = _video_path(out), _named_paths(external or [])
+    stage.compare_models(models, video, params=values, sync=sync, out=out, poster=out.with_suffix(".png"), external=others)
 
 
 @app.command()
@@ -395,11 +525,13 @@ def report(
     out: Out = Path("reports/index.html"),
     data: Annotated[Path, typer.Option(help="Folder of the artefacts.")] = Path("data"),
     reports: Annotated[Path, typer.Option(help="Folder of the figures.")] = Path("reports"),
+    alone: Annotated[Path | None, typer.Option(help="The page once more, in one file with its pictures inside.")] = None,
 ) -> None:
     """Write the page that compares the models."""
     from kinemacolor.stages import report as stage
 
-    stage.report(_entry(params, "experiments"), data=data, reports=reports, out=out)
+    external = _entry(params, "external", {})
+    stage.report(_entry(params, "experiments"), external=external, data=data, reports=reports, out=out, alone=alone)
 
 
 # ------------------------------------------------------------------------------------------------ about it
@@ -487,6 +619,32 @@ def _height_width(text: str | None) -> tuple[int, int] | None:
     if sides is None:
         raise UserError(f"--size {text!r} is no HEIGHTxWIDTH in pixels: write it as 360x640.")
     return int(sides[1]), int(sides[2])
+
+
+def _render_values(
+    params: Path | None, start: float | None, seconds: float | None, whole: bool, layout: str | None, size: str | None
+) -> settings.RenderParams:
+    """What a comparison video shows, from a slice or from options."""
+    if whole and seconds is not None:
+        raise UserError("--whole and --seconds say different lengths: give one of them.")
+    given = {"start": start, "seconds": seconds, "layout": layout, "size": size}
+    if params is not None and (told := [name for name, value in {**given, "whole": whole or None}.items() if value is not None]):
+        raise UserError(f"--params says all of what the video shows, --{told[0]} too: leave out one of the two.")
+    values = _values(params, settings.RenderParams, given)
+    return values.model_copy(update={"seconds": None}) if whole else values
+
+
+def _named_paths(given: list[str]) -> dict[str, Path]:
+    """NAME=PATH, each name once."""
+    found: dict[str, Path] = {}
+    for text in given:
+        name, equals, path = text.partition("=")
+        if not equals or not path:
+            raise UserError(f"--external {text!r} is no NAME=PATH: write it as other=film.mp4.")
+        if checked_name(name, "external result") in found:
+            raise UserError(f"--external names {name!r} twice: give each result a name of its own.")
+        found[name] = Path(path)
+    return found
 
 
 def _video_path(out: Path) -> Path:

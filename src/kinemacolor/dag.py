@@ -150,6 +150,30 @@ def _asked(chosen: params.Params, dataset: str, name: str) -> dict[str, str]:
     return found
 
 
+def weights_of(chosen: params.Params) -> list[str]:
+    """Entries of `weights` that something of an experiment needs: a model that begins with them, or a dataset measured with them."""
+    begun = {chosen.models[name].pretrained for names in chosen.trained.values() for name in names} - {None}
+    return sorted(begun | {weights for asked in chosen.measured_with.values() for weights in asked.values()})
+
+
+# ------------------------------------------------------------------------------------------------- given
+
+
+def mark_of(path: Path) -> str:
+    """What changes with a user's own file, or with any picture in a user's own folder: a hash of names, sizes and times.
+
+    Snakemake is given it as a value, and DVC is not told: as an input a folder would be as old as its list of names, and DVC
+    would miss in a fresh clone what it does not hold. "" where nothing is there; hidden files do not count.
+    """
+    path = Path(path)
+    if not path.exists():
+        return ""
+    files = [file for file in path.iterdir() if not file.name.startswith(".")] if path.is_dir() else [path]
+    stats = {file.name: file.stat() for file in files if file.is_file()}
+    content = {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+
+
 # ------------------------------------------------------------------------------------------------- pieces
 
 
@@ -158,6 +182,11 @@ def pieces_of(chosen: params.Params, dataset: str, source: str) -> int:
     if isinstance(chosen.sources[source], params.ImagesSource) or chosen.datasets[dataset].frames.pieces == 1:
         return 0
     return chosen.datasets[dataset].frames.pieces
+
+
+def moves(chosen: params.Params, dataset: str, source: str) -> bool:
+    """Whether evaluation measures motion on a source: photographs have none."""
+    return chosen.datasets[dataset].evaluate.motion is not None and not isinstance(chosen.sources[source], params.ImagesSource)
 
 
 def respread(chosen: params.Params, folder: Path = SLICES) -> list[str]:
@@ -266,7 +295,8 @@ def closure(module: str, families: Iterable[str] = (), *, without: Iterable[str]
         waiting += _imports(path)
         if "." in name:
             waiting.append(name.rpartition(".")[0])  # importing a.b runs a/__init__.py first
-    data = [file for path in seen.values() if path.name == "page.py" for file in path.parent.glob("*.html")]
+    drawn = [path.parent for path in seen.values() if path.name == "page.py"]
+    data = [file for folder in drawn for kind in ("html", "css", "js") for file in folder.glob(f"*.{kind}")]
     return sorted(_relative(path) for path in {*seen.values(), *data})
 
 
@@ -286,22 +316,27 @@ def closures_of(chosen: params.Params) -> dict[str, list[Path]]:
             found[f"frames-{source}"] = closure(f"{PACKAGE}.stages.frames", without=unreached_by_frames(entry))
             if pieces_of(chosen, dataset, source):
                 found[f"pieces-{source}"] = closure(f"{PACKAGE}.stages.pieces", without=unreached_by_frames(entry))
+            if moves(chosen, dataset, source):
+                found[f"motion-{source}"] = closure(f"{PACKAGE}.stages.motion", without=unreached_by_frames(entry))
         unread = () if _looks_for_shots(chosen.datasets[dataset].split) else PIXELS
         found[f"split-{dataset}"] = closure(f"{PACKAGE}.stages.split", without=unread)
         shown = [family for name in names for family in _families(chosen, name)]
         found[f"compare-{dataset}"] = closure(f"{PACKAGE}.stages.compare", shown)
     for name in {name for names in chosen.trained.values() for name in names}:
         model = chosen.models[name]
-        if model.pretrained is not None:
-            weights = chosen.weights[model.pretrained]
-            # Weights of a whole network are tried in it, which is found by name.
-            families = [weights.architecture] if weights.architecture in models.MODULES else []
-            without = _modules("media", _unreached_by_origins([weights], direct=weights.url is not None))
-            found[f"weights-{model.pretrained}"] = closure(f"{PACKAGE}.stages.weights", families, without=without)
         # A training is given the other model's pictures; who runs the model runs the other too.
         found[f"train-{name}"] = closure(f"{PACKAGE}.stages.train", [model.family], without=unreached_by_training(model))
         for stage in ("precolour", "evaluate", "render"):
             found[f"{stage}-{name}"] = closure(f"{PACKAGE}.stages.{stage}", _families(chosen, name))
+    for name in weights_of(chosen):
+        weights = chosen.weights[name]
+        # Weights of a whole network are tried in it, which is found by name.
+        families = [weights.architecture] if weights.architecture in models.MODULES else []
+        without = _modules("media", _unreached_by_origins([weights], direct=weights.url is not None))
+        found[f"weights-{name}"] = closure(f"{PACKAGE}.stages.weights", families, without=without)
+    for name in (name for names in chosen.shown_beside.values() for name in names):
+        for stage in ("external", "evaluate"):
+            found[f"{stage}-{name}"] = closure(f"{PACKAGE}.stages.{stage}")
     return found
 
 

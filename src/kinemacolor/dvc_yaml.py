@@ -17,7 +17,8 @@ from typing import Any
 import yaml
 
 from kinemacolor import params
-from kinemacolor.dag import PARAMS_FILE, SLICES, asked_for, closures_of
+from kinemacolor.dag import PARAMS_FILE, SLICES, asked_for, closures_of, weights_of
+from kinemacolor.dvc_figures import figures, parts_of
 from kinemacolor.errors import UserError
 from kinemacolor.files import atomic_file, canonical_json
 
@@ -46,14 +47,25 @@ def param_keys(document: Mapping[str, Any], slice_name: str) -> list[str]:
             wanted = [f"models.{model}", f"datasets.{dataset}.augment"]
         case "weights":
             wanted = [f"weights.{key}"]
-        case "frames" if "pieces" in document["datasets"][key]["frames"]:
-            # All but how many jobs take them, which is no matter of what the frames are.
-            wanted = [f"datasets.{key}.frames.{name}" for name in document["datasets"][key]["frames"] if name != "pieces"]
+        case "external":
+            wanted = [f"external.{model}", *_of_frames(document, dataset)]
+        case "frames":
+            wanted = _of_frames(document, key)
+        case "motion":
+            wanted = [*_of_frames(document, key), f"datasets.{key}.evaluate.motion"]
         case "report" | "":
             wanted = []  # what it shows are its dependencies; embed and precolour have no values of their own
         case _:
             wanted = [f"datasets.{key}.{stage}"]
     return [name for name in wanted if _stands(document, name.split("."))]
+
+
+def _of_frames(document: Mapping[str, Any], dataset: str) -> list[str]:
+    """All keys but how many jobs take the frames, which is no matter of what they are."""
+    frames = document["datasets"][dataset]["frames"]
+    if "pieces" not in frames:
+        return [f"datasets.{dataset}.frames"]
+    return [f"datasets.{dataset}.frames.{name}" for name in frames if name != "pieces"]
 
 
 def _stands(document: Any, path: list[str]) -> bool:
@@ -73,10 +85,21 @@ def shape(document: Mapping[str, Any], chosen: params.Params) -> str:
         "families": {name: chosen.models[name].family for names in chosen.trained.values() for name in names},
         "asked": {f"{dataset}-{name}": asked for (dataset, name), asked in asked_for(chosen).items()},
         "experiments": document["experiments"],
+        "measured": chosen.measured_with,
+        "external": _of_externals(chosen),
+        "parts": {name: parts_of(chosen.datasets[name].split) for name in chosen.experiments},
         "code": {name: [str(path) for path in paths] for name, paths in closures_of(chosen).items() if not _is_of_pieces(name)},
         "rules": {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in rules if path.is_file()},
     }
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+
+
+def _of_externals(chosen: params.Params) -> dict[str, list[str]]:
+    """Of each result of another program its dataset and its source.
+
+    Its file is no matter of DVC's, which holds what was made of it and not the file: a fresh clone has none.
+    """
+    return {name: [dataset, chosen.coloured_source(name)] for dataset, names in chosen.shown_beside.items() for name in names}
 
 
 def _is_of_pieces(name: str) -> bool:
@@ -130,15 +153,9 @@ def written() -> str:
     document = params.read_document(PARAMS_FILE)
     chosen = params.check(document)
     stages: dict[str, Any] = {"dag": _check_stage(chosen)}
-    metrics, plots = [], []
-    for job in _jobs():
-        outs: list[Any] = []
-        for out in job["outputs"]:
-            outs.append({out: {"cache": False}} if out.startswith("reports/") else out)
-            if job["rule"] == "evaluate":
-                metrics.append(f"{out}/metrics.json")
-            if job["rule"] == "train":
-                plots.append({f"{out}/curves.json": {"x": "epoch", "y": ["train_loss", "val_loss"]}})
+    jobs = _jobs()
+    for job in jobs:
+        outs = [{out: {"cache": False}} if out.startswith("reports/") else out for out in job["outputs"]]
         allowed = job["rule"]
         if allowed == "frames" and "pieces" in document["datasets"][job["slice"].removeprefix("frames-")]["frames"]:
             allowed += " pieces"
@@ -151,6 +168,7 @@ def written() -> str:
         stages[f"{job['rule']}-{job['key']}" if job["key"] else job["rule"]] = {
             key: value for key, value in stage.items() if value
         }
+    metrics, plots = figures(jobs, chosen)
     body = yaml.safe_dump({"stages": stages, "metrics": metrics, "plots": plots}, sort_keys=False, width=1000)
     return f"{_HEAD}{_SHAPE}{shape(document, chosen)}\n{body}"
 
@@ -164,7 +182,8 @@ def _check_stage(chosen: params.Params) -> dict[str, Any]:
     trained = {name for names in chosen.trained.values() for name in names}
     keys = ["experiments", *(f"datasets.{name}" for name in chosen.experiments), *(f"sources.{name}" for name in sorted(sources))]
     keys += [f"models.{name}" for name in sorted(trained)]
-    keys += [f"weights.{name}" for name in sorted({chosen.models[name].pretrained for name in trained} - {None})]
+    keys += [f"weights.{name}" for name in weights_of(chosen)]
+    keys += [f"external.{name}" for names in chosen.shown_beside.values() for name in names]
     return {"cmd": "kinemacolor dag --check", "params": keys}
 
 

@@ -62,6 +62,7 @@ PARAMS = {
             "sources": ["doom"],
             "frames": {"every": 5, "size": 128, "shard_mib": 1, "pieces": 3},
             "split": {"kind": "seeded", "unit": "block", "fractions": [0.6, 0.2, 0.2], "block": 0.6, "guard": 0.1},
+            "evaluate": {"features": "made"},
             "render": {"start": 1, "seconds": 1},
         },
     },

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -44,9 +46,15 @@ def test_everything_is_there(clone):
             assert meta["mlflow_run_id"] and meta["data_md5"] and meta["git_commit"]
             assert (clone.root / f"data/render/{dataset}/{model}.mp4").stat().st_size > 1000
         assert (clone.root / f"data/compare/{dataset}.mp4").stat().st_size > 1000
+        stills = json.loads((clone.root / f"data/compare/{dataset}_stills/stills.json").read_text())["moments"]
+        assert len(stills) == 6 and all({"grey", "truth"} < set(moment["panels"]) for moment in stills)
     assert read(clone, "data/weights/made/weights.json")["architecture"] == "alexnet"
     rows = len(pd.read_parquet(clone.root / "data/frames/steady/doom/index.parquet"))
     assert np.load(clone.root / "data/embeddings/steady/made/doom.npy").shape == (rows, 256)
+    measured = read(clone, "reports/steady/prev/metrics.json")
+    assert measured["val"]["fd_made"] > 0 and "fd_made" not in measured["train"]
+    bounds = read(clone, "reports/steady/prev/intervals.json")
+    assert all(name in measured[split] for split, figures in bounds.items() for name in figures)
     assert len(pd.read_parquet(clone.root / "data/coloured/steady/alpha/doom/index.parquet")) == rows
     other = (clone.root / "data/models/steady/alpha/weights.safetensors").read_bytes()
     assert (clone.root / "data/models/steady/prev/before/weights.safetensors").read_bytes() == other
@@ -56,6 +64,28 @@ def test_everything_is_there(clone):
     assert not (clone.root / "data/raw/unused").exists()
     left = [path for path in clone.root.rglob("*.part*") if ".snakemake" not in path.parts and ".cache" not in path.parts]
     assert left == []
+
+
+def test_dvc_and_the_report_of_snakemake_show_what_was_built(clone, tmp_path):
+    shown = json.loads(clone.run("dvc", "metrics", "show", "--json").stdout)[""]["data"]
+    assert set(shown) == {
+        f"reports/{name}/{model}/metrics.json" for name, models in PARAMS["experiments"].items() for model in models
+    }
+    assert all(figures["data"]["train"]["frames"] > 0 for figures in shown.values())
+    plots = json.loads(clone.run("dvc", "plots", "show", "--json", "--out", str(tmp_path / "plots")).stdout)
+    assert "errors" not in plots and all(plots["data"].values())
+    charts = {name for name in plots["data"] if "/" not in name}
+    assert charts >= {f"{name}_{chart}" for name in PARAMS["experiments"] for chart in ("val_error", "val_loss", "train_loss")}
+    clone.run("snakemake", "--cores", "1", "all", "--report", str(tmp_path / "report.zip"))
+    with zipfile.ZipFile(tmp_path / "report.zip") as packed:
+        held = [Path(name).name for name in packed.namelist()]
+        report = packed.read("report/report.html").decode()
+    count = sum(len(models) for models in PARAMS["experiments"].values())
+    assert held.count("sheet_val.png") == held.count("extremes_val.png") == count and held.count("index.html") == 1
+    assert held.count("curves.png") == len(PARAMS["experiments"])
+    for label in ("Sample sheet, validation", "Best, typical and worst, test", "Still of the video", "Curves"):
+        assert label in report
+    assert clone.snakemake_would_run() == set(), "a report builds nothing"
 
 
 def test_the_guard_gap_holds_in_the_artefacts(clone):
@@ -122,7 +152,39 @@ def test_the_number_of_pieces_is_no_matter_of_what_is_built(clone):
 def test_other_weights_concern_what_begins_with_them(clone):
     clone.params(lambda document: document["weights"]["made"].update(licence="another"))
     after = {f"{stage}-steady-fused" for stage in ("train", "evaluate", "render")}
+    # Every evaluation of the dataset measures with them.
+    after.add("evaluate-steady-prev")
     assert clone.snakemake_would_run() == after | {"weights-made", "embed-steady-made", "compare-steady", "report", "record"}
+
+
+def test_what_another_program_coloured_is_measured_beside_the_models(clone):
+    film = next(path for path in (clone.root / "data/raw/doom").iterdir() if path.suffix in (".mp4", ".mkv"))
+    about = {"dataset": "game", "licence": "BSD", "credit": "Freedoom itself"}
+
+    def added(path):
+        clone.params(lambda document: document.update(external={"itself": about | {"path": path}}))
+        return clone.run("snakemake", "--cores", "2", "reports/game/itself", check=False).stdout
+
+    assert "nowhere.mp4 is missing: put the coloured video or folder there, or correct external.itself.path" in added(
+        "nowhere.mp4"
+    )
+    given = clone.root / f"theirs, by hand{film.suffix}"
+    shutil.copy(film, given)
+    added(given.name)
+    figures, model = (read(clone, f"reports/game/{name}/metrics.json") for name in ("itself", "alpha"))
+    assert all(figures[split]["psnr_rgb"] == 100 for split in figures)
+    assert {split: figures[split].keys() for split in figures} == {split: model[split].keys() for split in model}
+    assert read(clone, "reports/game/itself/external.json")["credit"] == "Freedoom itself"
+    # The video of all models and the page show it too.
+    assert clone.snakemake_would_run() == {"compare-game", "report", "record"}
+    os.utime(given, ns=(0, 0))
+    # Older or newer: it is another one.
+    assert clone.snakemake_would_run() >= {"external-game-itself", "evaluate-game-itself", "compare-game"}
+    given.unlink()
+    clone.params()
+    for folder in ("reports/game/itself", "data/external"):
+        shutil.rmtree(clone.root / folder)
+    assert clone.snakemake_would_run() == set()
 
 
 def test_a_section_that_asks_for_more_stops_dvc_before_it_deletes(clone):
@@ -190,6 +252,7 @@ def test_a_new_source_brings_its_own_stages_only(clone):
             "frames-mine-mine",
             "split-mine",
             "filter-mine",
+            "motion-mine-mine",
             "train-mine-alpha",
             "evaluate-mine-alpha",
             "render-mine-alpha",
@@ -217,6 +280,7 @@ def digests(root: Path) -> dict[str, str]:
         *root.glob("data/frames/**/*.*"),
         *root.glob("data/split/*"),
         *root.glob("data/filter/*"),
+        *root.glob("data/motion/**/*.*"),
     ]
     wanted += [
         *root.glob("data/weights/**/*.safetensors"),
@@ -224,7 +288,7 @@ def digests(root: Path) -> dict[str, str]:
         *root.glob("data/coloured/**/*.*"),
     ]
     wanted += [*root.glob("data/models/**/*.safetensors"), *root.glob("reports/*/*/*.json"), *root.glob("reports/*/*/*.parquet")]
-    wanted += [*root.glob("data/raw/*/*.mp4"), *root.glob("data/render/**/*.mp4"), *root.glob("data/compare/*.mp4")]
+    wanted += [*root.glob("data/raw/*/*.mp4"), *root.glob("data/render/**/*.mp4"), *root.glob("data/compare/**/*.*")]
     return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in wanted if path.is_file()}
 
 

@@ -113,6 +113,7 @@ def test_photographs_are_measured_against_pillow_and_their_memory_is_told(tmp_pa
             ["write index and shards", "split by shot", "one shuffled epoch of indexes", "of its own", "The median of 2"],
         ),
         (["frames.py"], ["ffmpeg command line, JPEG", "to the byte the full decode's frames"]),
+        (["colorize.py"], ["decode and encode alone", "ffmpeg command line", "colorize, alpha"]),
         (["loader.py", "--device", "cpu"], ["resident: loader alone", "sent: training"]),
     ],
 )

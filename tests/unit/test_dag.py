@@ -17,8 +17,8 @@ from kinemacolor.errors import UserError
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests/golden/params.yaml"
 STAGES = [
-    *("download", "sync", "pieces", "frames", "split", "filter", "weights", "embed"),
-    *("train", "precolour", "evaluate", "render", "compare", "report"),
+    *("download", "sync", "pieces", "frames", "split", "filter", "motion", "weights", "embed"),
+    *("train", "precolour", "external", "evaluate", "render", "compare", "report"),
 ]
 NO_FAMILIES = {
     *("__init__", "coding", "running", "needs", "bins", "discriminators"),
@@ -31,7 +31,7 @@ def asking(**changes):
     """The default document with a film whose models ask for weights, embeddings and another model's colours."""
     document = params.read_document(GOLDEN)
     about = {"architecture": "vgg16", "path": "vgg16.bin", "sha256": "0" * 64, "licence": "none"}
-    document["weights"] = {"given": about, "other": about, "unused": about}
+    document["weights"] |= {"given": about, "other": about, "unused": about}
     document["models"] = {
         "first": {"family": "lab_unet"},
         "second": {"family": "alexnet_prev", "precoloured_by": "first"},
@@ -162,16 +162,22 @@ def test_floors_arrows_point_downwards_only():
         "cli": 5,
         "dag": 5,
         "dvc_yaml": 5,
+        "dvc_figures": 5,
         "misfits": 5,
         "stages": 4,
         "training": 3,
         "frames": 3,
         "metrics": 3,
+        "evaluation": 3,
         "colorize": 3,
         "comparison": 3,
         "stills": 3,
+        "wholefilm": 3,
         "footage": 3,
+        "placing": 3,
+        "training_size": 3,
         "overview": 3,
+        "findings": 3,
     }
     floor |= {
         "models": 2,
@@ -184,6 +190,7 @@ def test_floors_arrows_point_downwards_only():
         "compiled": 1,
         "report": 2,
         "tracking": 2,
+        "mlflow_store": 2,
         "params": 1,
         "cores": 0,
         "errors": 0,
@@ -288,6 +295,8 @@ def test_dvc_yaml_describes_the_stages_of_the_snakefile():
         expected |= {f"{stage}-{dataset}" for stage in ("split", "filter", "compare")}
         expected |= {f"{stage}-{dataset}-{name}" for stage in ("evaluate", "render") for name in names}
         expected |= {f"train-{dataset}-{name}" for name in chosen.trained[dataset]}
+        expected |= {f"weights-{weights}" for weights in chosen.measured_with[dataset].values()}
+        expected |= {f"{stage}-{dataset}-{name}" for name in chosen.shown_beside[dataset] for stage in ("external", "evaluate")}
         for name in chosen.trained[dataset]:
             model = chosen.models[name]
             expected |= {f"weights-{model.pretrained}"} if model.pretrained else set()
@@ -295,6 +304,7 @@ def test_dvc_yaml_describes_the_stages_of_the_snakefile():
             expected |= {f"precolour-{dataset}-{model.precoloured_by}"} if model.precoloured_by else set()
         for source in chosen.datasets[dataset].sources:
             expected |= {f"download-{source}", f"frames-{dataset}-{source}"}
+            expected |= {f"motion-{dataset}-{source}"} if dag.moves(chosen, dataset, source) else set()
             if chosen.sources[source].kind == "film_pair":
                 expected.add(f"sync-{source}")
     assert set(described["stages"]) == expected

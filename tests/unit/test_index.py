@@ -22,6 +22,7 @@ from kinemacolor.errors import UserError
 from kinemacolor.frames import index
 from kinemacolor.frames.index import FrameStore, located
 from kinemacolor.frames.shards import METADATA_KEY, ShardWriter, join_pieces, shard_capacity
+from tests.unit.resident_pages import counted, resident
 
 COMPRESSIONS = ["none", "lz4", "zstd"]
 SIDES = (10, 12)
@@ -341,7 +342,7 @@ def test_threads_that_need_the_same_new_shards_verify_each_once_and_wait_for_no_
     assert any("of 8 shards verified against the index" in line for line in caplog.messages)
 
 
-@pytest.mark.skipif(not Path("/proc/self/smaps").is_file(), reason="counts resident pages as Linux tells them")
+@counted
 @pytest.mark.parametrize("compression", ["none", "lz4"])
 def test_a_walk_over_a_store_gives_its_memory_back(tmp_path, compression):
     folder = tmp_path / "f"
@@ -365,17 +366,6 @@ def test_a_walk_over_a_store_gives_its_memory_back(tmp_path, compression):
         most = max(most, resident(folder))
     assert np.array_equal(np.concatenate(seen), shown) and most < 0.8 * read
     assert resident(folder) == 0 and np.array_equal(store.colour([299, 0]), shown[[299, 0]])
-
-
-def resident(folder: Path) -> int:
-    """Bytes of files in a folder that are resident in this process."""
-    found, ours = 0, False
-    for line in Path("/proc/self/smaps").read_text().splitlines():
-        if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
-            ours = str(folder) in line
-        elif ours and line.startswith("Rss:"):
-            found += int(line.split()[1]) * 1024
-    return found
 
 
 # ------------------------------------------------------------------------------------------------------- places

@@ -11,6 +11,8 @@ from kinemacolor import models
 from kinemacolor.colorize import Colorizer, load, misfits
 from kinemacolor.colour import lab_to_rgb, lightness_of_grey, rgb_to_lab, to_uint8
 from kinemacolor.errors import UserError
+from kinemacolor.evaluation.painters import Network
+from kinemacolor.evaluation.splits import evaluate_frames
 from kinemacolor.files import read_json, sha256_of, write_json
 from kinemacolor.frames.index import FrameStore
 from kinemacolor.frames.loader import Batches, Material
@@ -19,7 +21,6 @@ from kinemacolor.models import Family
 from kinemacolor.models.coding import AB110, View, ab_coding
 from kinemacolor.models.running import run
 from kinemacolor.params import AugmentParams
-from kinemacolor.stages.evaluate import evaluate_frames
 from kinemacolor.stages.precolour import precolour
 
 CPU = torch.device("cpu")
@@ -265,12 +266,12 @@ def test_validation_and_evaluation_agree(dataset, kind):
         error += ((lab[:, 1:] - batch.lab[:, 1:]) / 128).square().mean(dim=(1, 2, 3)).double().sum().item()
         frames_ += len(batch.lab)
     model.reset()
-    found = evaluate_frames(model, list(stores.values()), table)
+    found = evaluate_frames(Network(model), list(stores.values()), table)
     assert found.metrics["val"]["frames"] == frames_ == 35
     assert found.metrics["val"]["mse_ab@128"] == pytest.approx(error / frames_, rel=1e-5)
     if kind == "state":  # a counts the frames of a run: gaps, cuts, clips, parts and sources begin anew
         with pytest.raises(UserError, match="no column `cut`"):
-            evaluate_frames(model, list(stores.values()), table.drop(columns="cut"))
+            evaluate_frames(Network(model), list(stores.values()), table.drop(columns="cut"))
 
 
 def of_before(before, one, folder):

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import mlflow
@@ -61,7 +62,7 @@ SETTINGS = {
 }
 
 
-TIMES = ("seconds", "frames_per_second")
+TIMES = ("seconds", "frames_per_second", "energy_joules")
 
 COMMAND = [sys.executable, "-m", "kinemacolor.cli", "train", "frames", "--filter", "filter.parquet", "--params", "slice.json"]
 COMMAND += ["--dataset", "film", "--name", "killed", "--out", "killed"]
@@ -161,7 +162,8 @@ def test_divergence_says_what_happened(data):
     assert not (data / "bad").exists()
 
 
-def test_mlflow_has_params_curves_dataset_and_a_model_with_a_signature(data):
+def test_mlflow_has_params_curves_dataset_and_a_model_with_a_signature(data, monkeypatch):
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
     meta = run_train(data, "model", epochs=2)
     client = mlflow.MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
     run = client.get_run(meta["mlflow_run_id"])
@@ -171,6 +173,7 @@ def test_mlflow_has_params_curves_dataset_and_a_model_with_a_signature(data):
         and run.data.tags["data_md5"] == meta["data_md5"]
     )
     assert {"train_loss", "val_loss", "val_mse_ab.128", "lr", "seconds"} <= set(run.data.metrics)
+    assert {"system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"} <= set(run.data.metrics)
     assert run.inputs.dataset_inputs[0].dataset.name == "film"
     assert "meta.json" in [artifact.path for artifact in client.list_artifacts(meta["mlflow_run_id"])]
     mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
@@ -183,6 +186,17 @@ def test_mlflow_has_params_curves_dataset_and_a_model_with_a_signature(data):
     assert client.get_run(meta["mlflow_run_id"]).data.metrics["test/psnr_rgb"] == 30.0
 
 
+@pytest.mark.parametrize("blocked", ["blocked", "checkpoints"])
+def test_a_training_that_cannot_be_written_is_a_failed_run(data, blocked):
+    (data / blocked).write_text("a file where a folder is to be made")
+    with pytest.raises(UserError, match="cannot be written"):
+        run_train(data, "blocked/net", epochs=1)
+    client = mlflow.MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    found = client.search_runs([client.get_experiment_by_name("film").experiment_id], "attributes.run_name = 'blocked/net'")
+    assert found and {run.info.status for run in found} == {"FAILED"}
+    assert "SystemMetricsMonitor" not in [thread.name for thread in threading.enumerate()]
+
+
 def test_a_tracking_server_that_is_away_stops_nothing(data, monkeypatch, capsys):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     meta = run_train(data, "model", epochs=1)
@@ -191,20 +205,31 @@ def test_a_tracking_server_that_is_away_stops_nothing(data, monkeypatch, capsys)
 
 
 _WRITER = """
-import sys
+import os, sys
+told = []
+def look(event, args):
+    if event == "import" and args[0] == "mlflow":
+        told.append(os.environ.get("MLFLOW_DISABLE_TELEMETRY"))
+sys.addaudithook(look)
 from kinemacolor import tracking
 run = tracking.start("shared", sys.argv[1], params={"a": {"b": 1}}, tags={})
 run.metrics({"loss": float(sys.argv[1])}, step=1)
+run.evaluation({"val": {"ssim": 0.5}})
 run.end()
 assert run.id, "no run"
+assert told[0] == "true", "MLflow asks when it is imported whether to tell its makers what it is used for"
 """
 
 
 def test_processes_that_open_a_fresh_store_together_lose_nothing(tmp_path):
     environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
+    environment.pop("MLFLOW_DISABLE_TELEMETRY", None)  # ours, once a test has opened a store
     writers = [subprocess.Popen([sys.executable, "-c", _WRITER, str(n)], cwd=tmp_path, env=environment) for n in range(4)]
     assert [writer.wait() for writer in writers] == [0] * 4
     client = mlflow.MlflowClient(environment["MLFLOW_TRACKING_URI"])
     experiment = client.get_experiment_by_name("shared")
-    assert sorted(run.data.metrics["loss"] for run in client.search_runs([experiment.experiment_id])) == [0, 1, 2, 3]
+    models, datasets = (client.search_runs([experiment.experiment_id], f"tags.kind = '{kind}'") for kind in ("model", "dataset"))
+    assert sorted(run.data.metrics["loss"] for run in models) == [0, 1, 2, 3] and len(datasets) == 1
     assert experiment.artifact_location.endswith("mlartifacts/shared")
+    table = pd.read_csv(client.download_artifacts(datasets[0].info.run_id, "models/val.csv", str(tmp_path)))
+    assert list(table["model"]) == [0, 1, 2, 3], "of evaluations side by side none loses its row"

@@ -13,7 +13,7 @@ from kinemacolor.params import AugmentParams, Model
 from kinemacolor.stages.train import train
 from tests.unit.test_frames import write_store
 
-TIMES = ("seconds", "frames_per_second")
+TIMES = ("seconds", "frames_per_second", "energy_joules")
 """Figures of a curve that differ from run to run."""
 
 

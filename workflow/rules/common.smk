@@ -1,4 +1,5 @@
 # Configuration and the helpers that rules use. Nothing here runs a stage.
+import shlex
 import shutil
 import sys
 
@@ -34,11 +35,14 @@ EXPERIMENTS = PARAMS.experiments
 SOURCES = sorted({source for dataset in EXPERIMENTS for source in PARAMS.datasets[dataset].sources})
 PAIRS = [source for source in SOURCES if PARAMS.sources[source].kind == "film_pair"]
 MODELS = sorted({model for _, model in ASKED})
-WEIGHTS = sorted({PARAMS.models[model].pretrained for model in MODELS} - {None})
+WEIGHTS = dag.weights_of(PARAMS)
+EXTERNALS = sorted(name for names in PARAMS.shown_beside.values() for name in names)
 RECORD = ".snakemake/kinemacolor-recorded"
 # Figures and page of a preset lie apart from the default ones: git knows these, and may not know a film's pictures.
 REPORTS = f"reports/presets/{PRESET}" if PRESET else "reports"
 REPORT_SLICE = f".params/report-{PRESET}.json" if PRESET else ".params/report.json"
+# The same page in one file, for Snakemake's own report; too large for git.
+ALONE = f"data/page/{PRESET or 'index'}.html"
 
 # One GPU job at a time unless `--resources gpu=N` says otherwise; without a GPU trainings share the cores.
 workflow.global_resources.setdefault("gpu", 1)
@@ -51,6 +55,7 @@ wildcard_constraints:
     source="|".join(SOURCES) or "none",
     model="|".join(MODELS) or "none",
     weights="|".join(WEIGHTS) or "none",
+    external="|".join(EXTERNALS) or "none",
     piece="[0-9]+",
 
 
@@ -71,6 +76,12 @@ def frames_options(wildcards, input):
     return " ".join(sync + ([f"--pieces {Path(input.pieces[0]).parent}"] if input.pieces else []))
 
 
+def motion_of(wildcards):
+    """Folders with the consecutive frames of a dataset, in its own order of sources; none of what does not move."""
+    sources = PARAMS.datasets[wildcards.dataset].sources
+    return [f"data/motion/{wildcards.dataset}/{source}" for source in sources if dag.moves(PARAMS, wildcards.dataset, source)]
+
+
 def synced(source):
     """Folder with the alignment of a film pair; nothing for other sources."""
     return [f"data/sync/{source}"] if source in PAIRS else []
@@ -80,6 +91,28 @@ def rendered_source(wildcards):
     """The source that a dataset's videos show."""
     dataset = PARAMS.datasets[wildcards.dataset]
     return dataset.render.source or dataset.sources[0]
+
+
+def shown_external(wildcards):
+    """Results of other programs that a dataset's video shows, name -> path: those of the source that is shown."""
+    names, shown = PARAMS.shown_beside[wildcards.dataset], rendered_source(wildcards)
+    return {name: PARAMS.external[name].path for name in names if PARAMS.coloured_source(name) == shown}
+
+
+def compare_options(wildcards, input):
+    """What `compare` is told beside media, models and values."""
+    sync = [f"--sync {input.sync}"] if input.sync else []
+    return " ".join(sync + [f"--external {shlex.quote(f'{name}={path}')}" for name, path in shown_external(wildcards).items()])
+
+
+def sheet_labels(wildcards):
+    """What Snakemake's report calls a picture of an evaluation, by the two halves of its name.
+
+    One label, since of two it makes a switch where it can, and shows nothing more if a combination is missing.
+    """
+    pictures = {"sheet": "Sample sheet", "extremes": "Best, typical and worst"}
+    parts = {"val": "validation", "test": "test"}
+    return {"Picture": f"{pictures.get(wildcards.picture, wildcards.picture)}, {parts.get(wildcards.part, wildcards.part)}"}
 
 
 def code_of(stage):
@@ -103,9 +136,45 @@ def asked_of(wildcards):
     return ASKED[wildcards.dataset, wildcards.model]
 
 
+def predicted_of(wildcards):
+    """What is evaluated: a model, or what another program coloured."""
+    return f"data/{'external' if wildcards.model in EXTERNALS else 'models'}/{wildcards.dataset}/{wildcards.model}"
+
+
+def measured_of(wildcards):
+    """Weights that a dataset is evaluated with: option of `evaluate` -> folder."""
+    return {option: f"data/weights/{weights}" for option, weights in PARAMS.measured_with[wildcards.dataset].items()}
+
+
+def evaluate_options(wildcards, input):
+    """What `evaluate` is told beside what is judged, frames and values."""
+    motion = [f"--motion {folder}" for folder in input.motion]
+    return " ".join(motion + [f"--{option} {folder}" for option, folder in measured_of(wildcards).items()])
+
+
+def external_source(wildcards, folder):
+    """Folder of the source that another program coloured: `raw`, or of its dataset `frames` or `motion`."""
+    source = PARAMS.coloured_source(wildcards.external)
+    if folder == "motion" and not dag.moves(PARAMS, wildcards.dataset, source):
+        return []
+    return f"data/{folder}/{source}" if folder == "raw" else f"data/{folder}/{wildcards.dataset}/{source}"
+
+
+def external_options(wildcards, input):
+    """What `external` is told beside the frames and values."""
+    options = {"motion": input.motion, "sync": input.sync}
+    return " ".join(f"--{option} {folder}" for option, folder in options.items() if folder)
+
+
 def experiments(pattern):
     """`pattern` for every model of every experiment."""
     return [pattern.format(dataset=dataset, model=model) for dataset, models in EXPERIMENTS.items() for model in models]
+
+
+def evaluated(pattern):
+    """`pattern` for every model of every experiment, and for what other programs coloured beside them."""
+    beside = [pattern.format(dataset=dataset, model=name) for dataset, names in PARAMS.shown_beside.items() for name in names]
+    return experiments(pattern) + beside
 
 
 def datasets(pattern):

@@ -55,6 +55,23 @@ rule filter:
         "kinemacolor filter {input.frames} --split {input.split} --params {input.params} --out {output}"
 
 
+rule motion:
+    input:
+        media="data/raw/{source}",
+        frames="data/frames/{dataset}/{source}",
+        filter="data/filter/{dataset}.parquet",
+        sync=lambda wildcards: synced(wildcards.source),
+        params=".params/motion-{dataset}.json",
+        code=lambda wildcards: CODE[f"motion-{wildcards.source}"],
+    output:
+        directory("data/motion/{dataset}/{source}"),
+    params:
+        sync=lambda wildcards, input: f"--sync {input.sync}" if input.sync else "",
+    shell:
+        "kinemacolor motion {input.media} {input.frames} --filter {input.filter} {params.sync}"
+        " --params {input.params} --out {output}"
+
+
 rule all_frames:
     input:
         dataset_sources("data/frames/{dataset}/{source}"),

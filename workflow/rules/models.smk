@@ -36,23 +36,32 @@ rule precolour:
 
 rule evaluate:
     input:
-        model="data/models/{dataset}/{model}",
+        unpack(measured_of),
+        predicted=predicted_of,
         frames=frames_of,
+        motion=motion_of,
         filter="data/filter/{dataset}.parquet",
         params=".params/evaluate-{dataset}.json",
         code=code_of("evaluate"),
     output:
         report(
             directory(f"{REPORTS}/{{dataset}}/{{model}}"),
-            patterns=["{name}.png"],
+            patterns=["{picture}_{part}.png"],
             caption="../report/sheet.rst",
             category="{dataset}",
             subcategory="{model}",
+            labels=sheet_labels,
         ),
+    # A result of another program stands where a model does.
+    wildcard_constraints:
+        model="|".join([*MODELS, *EXTERNALS]) or "none",
     resources:
         gpu=GPU,
+    params:
+        more=evaluate_options,
     shell:
-        "kinemacolor evaluate {input.model} {input.frames} --filter {input.filter} --params {input.params} --out {output}"
+        "kinemacolor evaluate {input.predicted} {input.frames} --filter {input.filter} {params.more}"
+        " --params {input.params} --out {output}"
 
 
 rule models:
@@ -62,4 +71,4 @@ rule models:
 
 rule figures:
     input:
-        experiments(f"{REPORTS}/{{dataset}}/{{model}}"),
+        evaluated(f"{REPORTS}/{{dataset}}/{{model}}"),

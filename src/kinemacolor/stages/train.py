@@ -7,9 +7,11 @@ other data can be resumed.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import statistics
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,71 +107,68 @@ def train(
             f"{dataset}/{name}: the checkpoint of an earlier training is of other values, data or code; this one begins anew.",
             file=sys.stderr,
         )
-    journal.start(settings, data_md5)
-    journal.run.dataset(kept(filter_table), name=dataset, source=str(filter_table), digest=data_md5)
+    with journal.told(settings, data_md5):
+        journal.run.dataset(kept(filter_table), name=dataset, source=str(filter_table), digest=data_md5)
 
-    training = _kind_of_training(model)(
-        network,
-        family,
-        model=model,
-        augment=augment,
-        train=material["train"],
-        val=material.get("val"),
-        window=inputs.window_of(model, family),
-        class_weights=class_weights,
-        on_epoch=journal.epoch,
-        on_pictures=journal.pictures,
-    )
-    trainable = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-    try:
+        training = _kind_of_training(model)(
+            network,
+            family,
+            model=model,
+            augment=augment,
+            train=material["train"],
+            val=material.get("val"),
+            window=inputs.window_of(model, family),
+            class_weights=class_weights,
+            on_epoch=journal.epoch,
+            on_pictures=journal.pictures,
+        )
+        trainable = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
         if trainable:
             fit.fit(training, model, device, resume)
         else:
             fit.validate(training, device)
-    except BaseException:
-        journal.run.end("FAILED")
-        raise
-    if training.stopped is not None:
-        print(f"{dataset}/{name}: stopped after epoch {len(training.curves)}. {training.stopped}", file=sys.stderr)
+        if training.stopped is not None:
+            print(f"{dataset}/{name}: stopped after epoch {len(training.curves)}. {training.stopped}", file=sys.stderr)
 
-    kept_weights = training.weights() if model.keep == "last" or training.best["state"] is None else training.best["state"]
-    network.load_state_dict(kept_weights)
-    meta = {
-        "name": name,
-        "dataset": dataset,
-        "params": settings,
-        "params_hash": record.hash_of(settings),
-        "coding": family.coding.name,
-        "memory": family.memory,
-        "loss": record.describe(model.loss),
-        "before": None if earlier is None else earlier["name"],
-        "size": list(material["train"].size),
-        "fit": material["train"].fit,
-        "seed": model.seed,
-        "git_commit": record.commit(),
-        "data_md5": data_md5,
-        "mlflow_run_id": journal.run.id,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "devices": model.devices,
-        "precision": fit.precision_of(model, device),
-        **_figures(training, network, trainable, model),
-    }
-    with atomic_folder(out, marker="meta.json") as folder:
-        # The format has no order of memory: weights are stored plainly, and channels-last is chosen again on loading.
-        # Written by us, since the library's own writer does not tell a full disk from any other error.
-        (folder / "weights.safetensors").write_bytes(save({key: value.cpu().contiguous() for key, value in kept_weights.items()}))
-        write_json(folder / "curves.json", training.curves)
-        if prior is not None:
-            write_json(folder / "prior.json", prior)
-        if journal.pictures_folder.is_dir():
-            shutil.copytree(journal.pictures_folder, folder / "pictures")
-        if before is not None and earlier is not None:
-            (folder / "before").mkdir()
-            for file in _BEFORE:
-                shutil.copyfile(before / file, folder / "before" / file)
-        write_json(folder / "meta.json", meta)
-    _log_model(journal.run, out, network, family, material["train"], augment)
-    journal.run.end()
+        kept_weights = training.weights() if model.keep == "last" or training.best["state"] is None else training.best["state"]
+        network.load_state_dict(kept_weights)
+        meta = {
+            "name": name,
+            "dataset": dataset,
+            "params": settings,
+            "params_hash": record.hash_of(settings),
+            "coding": family.coding.name,
+            "memory": family.memory,
+            "loss": record.describe(model.loss),
+            "before": None if earlier is None else earlier["name"],
+            "size": list(material["train"].size),
+            "fit": material["train"].fit,
+            "seed": model.seed,
+            "git_commit": record.commit(),
+            "data_md5": data_md5,
+            "mlflow_run_id": journal.run.id,
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            "devices": model.devices,
+            "precision": fit.precision_of(model, device),
+            **_figures(training, network, trainable, model),
+        }
+        with atomic_folder(out, marker="meta.json") as folder:
+            # The format has no order of memory: weights are stored plainly, and channels-last is chosen again on loading.
+            # Written by us, since the library's own writer does not tell a full disk from any other error.
+            (folder / "weights.safetensors").write_bytes(
+                save({key: value.cpu().contiguous() for key, value in kept_weights.items()})
+            )
+            write_json(folder / "curves.json", training.curves)
+            if prior is not None:
+                write_json(folder / "prior.json", prior)
+            if journal.pictures_folder.is_dir():
+                shutil.copytree(journal.pictures_folder, folder / "pictures")
+            if before is not None and earlier is not None:
+                (folder / "before").mkdir()
+                for file in _BEFORE:
+                    shutil.copyfile(before / file, folder / "before" / file)
+            write_json(folder / "meta.json", meta)
+        _log_model(journal.run, out, network, family, material["train"], augment)
     record.forget(checkpoints)
     return meta
 
@@ -187,6 +186,7 @@ def _figures(training: Training, network: nn.Module, trainable: int, model: Mode
     curves = training.curves
     rates = [curve["frames_per_second"] for curve in curves if "frames_per_second" in curve]
     memory = [curve["device_memory"] for curve in curves if "device_memory" in curve]
+    energy = [curve["energy_joules"] for curve in curves if "energy_joules" in curve]
     adversary = getattr(training, "adversary", None)
     return {
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
@@ -198,6 +198,8 @@ def _figures(training: Training, network: nn.Module, trainable: int, model: Mode
         "seconds": round(sum(curve["seconds"] for curve in curves), 3),
         "frames_per_second": round(statistics.median(rates), 3) if rates else None,
         "device_memory": round(max(memory), 1) if memory else None,
+        # Of a part of the epochs it would be no figure of the training.
+        "energy_joules": round(sum(energy), 1) if energy and len(energy) == len(curves) else None,
     }
 
 
@@ -221,7 +223,18 @@ class _Journal:
         self.run = tracking.Run("", None)
         self.pictures_folder = self.resume / "pictures"
 
-    def start(self, settings: dict[str, Any], data_md5: str) -> None:
+    @contextlib.contextmanager
+    def told(self, settings: dict[str, Any], data_md5: str) -> Iterator[None]:
+        """Hold an MLflow run open around a training; it ends as finished or, whatever was raised, as failed."""
+        try:
+            self._start(settings, data_md5)
+            yield
+        except BaseException:
+            self.run.end("FAILED")
+            raise
+        self.run.end()
+
+    def _start(self, settings: dict[str, Any], data_md5: str) -> None:
         """Begin an MLflow run, or go on with the one that the interrupted training had begun."""
         if not self.first:
             return
@@ -231,6 +244,7 @@ class _Journal:
         params = settings["model"] | {"augment": settings["augment"]}
         self.run = tracking.start(self.dataset, self.name, params=params, tags=tags, resume=earlier)
         write_json(note, {"id": self.run.id})
+        self.run.watch()
 
     def epoch(self, curve: Curve) -> None:
         """One line and one step of every figure."""
@@ -243,7 +257,7 @@ class _Journal:
         """Keep and log pictures of validation frames."""
         target = self.pictures_folder / f"epoch-{epoch:04d}.png"
         save_strip(rows, target)
-        self.run.file(target, "pictures")
+        self.run.image(target, "validation", step=epoch)
 
 
 def _tables(weights: Path | None, embeddings: Path | None, coloured: Path | None) -> list[Path]:

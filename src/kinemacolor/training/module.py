@@ -27,6 +27,7 @@ from kinemacolor.models.running import State, run
 from kinemacolor.params import AugmentParams, Model
 from kinemacolor.training import views
 from kinemacolor.training.average import Average
+from kinemacolor.training.energy import Energy, counters_of
 from kinemacolor.training.figures import LossFigure, Mean
 from kinemacolor.training.losses import Error, Objective, as_float
 from kinemacolor.training.pictures import Row, chosen_batches
@@ -34,7 +35,8 @@ from kinemacolor.training.schedules import make_optimiser, rate_factor, set_rate
 
 Curve = dict[str, float]
 """One epoch: epoch (from 1), train_loss, val_loss, val_mse_ab@128, lr, seconds, frames_per_second (of training alone); on a
-GPU device_memory, the peak in MiB; of a GAN d_loss, d_real, d_fake, d_acc and g_gan (training/adversarial.py)."""
+GPU device_memory, the peak in MiB, and energy_joules where it counts them; of a GAN d_loss, d_real, d_fake, d_acc and g_gan
+(training/adversarial.py)."""
 
 
 class Training(lightning.LightningModule):
@@ -94,6 +96,7 @@ class Training(lightning.LightningModule):
         self._rows: list[Row] = []
         self._since = self._begun = time.monotonic()
         self._frames, self._trained_for = 0, 0.0
+        self._energy = Energy([])
 
     # ------------------------------------------------------------------------------------------------ data
 
@@ -264,6 +267,8 @@ class Training(lightning.LightningModule):
         curve["frames_per_second"] = self._frames * self._share[1] / max(self._trained_for, 1e-9)
         if self.device.type == "cuda":
             curve["device_memory"] = torch.cuda.max_memory_allocated(self.device) / 2**20
+        if (joules := self._energy.used()) is not None:
+            curve["energy_joules"] = joules
         if self._val_material is not None:
             curve |= self.validated()
             if not math.isfinite(curve["val_loss"]):
@@ -313,8 +318,16 @@ class Training(lightning.LightningModule):
     def on_train_start(self) -> None:
         """Start the clock; and a training that had ended by itself and was killed before its model was written is over."""
         self._since = time.monotonic()
+        if self._share[0] == 0:
+            self._energy = Energy(counters_of(self._gpus()))
         if self.stopped is not None:
             self.trainer.should_stop = True
+
+    def _gpus(self) -> list[torch.device]:
+        """The GPUs of all processes of this training."""
+        if self.device.type != "cuda" or self._share[1] == 1:
+            return [self.device]
+        return [torch.device("cuda", index) for index in range(self._share[1])]
 
     def configure_optimizers(self) -> Any:
         """The optimiser as params say; its rate is set in every epoch."""

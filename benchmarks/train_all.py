@@ -98,6 +98,8 @@ def tasks(chosen: params.Params, wanted: set[str], data: Path, root: Path) -> li
             out = root / "reports" / dataset / name
             command = ["evaluate", str(root / "models" / dataset / name), *frames, "--filter", table]
             command += ["--params", str(slices / f"evaluate-{dataset}.json"), "--out", str(out)]
+            for option, weights in chosen.measured_with[dataset].items():
+                command += [f"--{option}", str(data / "weights" / weights)]
             add(Task(f"evaluate {dataset} {name}", command, out, (dataset, name), {first}))
     return list(found.values())
 
